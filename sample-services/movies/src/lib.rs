@@ -1,0 +1,1 @@
+//! The movies sample service.

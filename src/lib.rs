@@ -1,0 +1,1 @@
+//! Squall: a chaos console for Kubernetes.

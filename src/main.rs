@@ -1,0 +1,3 @@
+//! The `squall` program: parse and dispatch.
+
+fn main() {}
