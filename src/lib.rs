@@ -1,1 +1,3 @@
 //! Squall: a chaos console for Kubernetes.
+
+pub mod api;
