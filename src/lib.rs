@@ -1,1 +1,4 @@
 //! Squall: a chaos console for Kubernetes.
+
+pub mod apiserver;
+pub mod client;
