@@ -1,3 +1,5 @@
 //! Squall: a chaos console for Kubernetes.
 
 pub mod api;
+pub mod apiserver;
+pub mod client;
