@@ -2,4 +2,7 @@
 
 pub mod api;
 pub mod apiserver;
+pub mod cli;
 pub mod client;
+pub mod manifest;
+pub mod paths;
