@@ -49,6 +49,7 @@ mod tests {
     #[test]
     fn only_sockets_that_answer_in_a_private_folder_count() {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let _two = UnixListener::bind(socket(folder.path(), "two")).unwrap();
         let _one = UnixListener::bind(socket(folder.path(), "one")).unwrap();
         drop(UnixListener::bind(socket(folder.path(), "dead")).unwrap());
