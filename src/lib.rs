@@ -1,1 +1,4 @@
 //! Squall: a chaos console for Kubernetes.
+
+pub mod daemon;
+pub mod network;
