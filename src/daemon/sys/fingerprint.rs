@@ -1,14 +1,14 @@
 //! What the network of a pod looked like before we touched it, so that "as before" can be proved afterwards.
 //!
-//! Compared are queueing disciplines, and the nf_tables tables that are not ours with their chains and rules.
+//! Compared are queueing disciplines, and the `nf_tables` tables that are not ours with their chains and rules.
 //! Left out is what changes by itself: counts, set elements, handles. Rules of the old iptables interface
 //! (`iptables-legacy`) are not seen.
 
 use std::collections::BTreeSet;
 
-use super::netlink::{self, Protocol, Socket};
-use super::netns::{self, NetNs};
-use super::nft;
+use super::netlink::{NetlinkError, Protocol, Socket};
+use super::netns::{NetNs, NetNsError};
+use super::nft::{self, NftError};
 use super::tc::{self, Qdisc};
 use crate::network::table::NAME_PREFIX;
 
@@ -21,20 +21,20 @@ pub struct Fingerprint {
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum FingerprintError {
     /// The namespace could not be entered.
     #[error(transparent)]
-    NetNs(#[from] netns::Error),
+    NetNs(#[from] NetNsError),
     /// The queueing disciplines could not be listed.
     #[error(transparent)]
-    Netlink(#[from] netlink::Error),
+    Netlink(#[from] NetlinkError),
     /// The tables could not be listed.
     #[error(transparent)]
-    Nft(#[from] nft::Error),
+    Nft(#[from] NftError),
 }
 
 /// Takes the fingerprint of a network namespace.
-pub fn fingerprint(namespace: &NetNs) -> Result<Fingerprint, Error> {
+pub fn fingerprint(namespace: &NetNs) -> Result<Fingerprint, FingerprintError> {
     let mut route = namespace.socket(Protocol::Route)?;
     let mut netfilter = namespace.socket(Protocol::Netfilter)?;
     Fingerprint::take(&mut route, &mut netfilter)
@@ -42,7 +42,7 @@ pub fn fingerprint(namespace: &NetNs) -> Result<Fingerprint, Error> {
 
 impl Fingerprint {
     /// Takes the fingerprint of the namespace that both sockets belong to.
-    pub fn take(route: &mut Socket, netfilter: &mut Socket) -> Result<Self, Error> {
+    pub fn take(route: &mut Socket, netfilter: &mut Socket) -> Result<Self, FingerprintError> {
         let qdiscs = tc::list_qdiscs(route)?;
         let mut lines: BTreeSet<_> = qdiscs.iter().map(qdisc_line).collect();
         lines.extend(nft::foreign_lines(netfilter, NAME_PREFIX)?);
@@ -64,6 +64,16 @@ impl Fingerprint {
 
 fn qdisc_line(qdisc: &Qdisc) -> String {
     let Qdisc { interface, parent, handle, kind, options } = qdisc;
-    let options: String = options.iter().map(|byte| format!("{byte:02x}")).collect();
+    let options = hex(options);
     format!("qdisc interface {interface} parent {parent:08x} handle {handle:08x} {kind} {options}")
+}
+
+/// Two digits for each byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
+        text
+    })
 }

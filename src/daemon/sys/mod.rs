@@ -1,4 +1,4 @@
-//! The machine: netlink, nf_tables, traffic control, namespaces, processes, mounts.
+//! The machine: netlink, `nf_tables`, traffic control, namespaces, processes, mounts.
 //!
 //! The only place with `unsafe` code and with privileged operations. It knows nothing of Kubernetes and decides
 //! nothing: it does what it is told and reads back what is there. Everything blocks; callers in asynchronous code

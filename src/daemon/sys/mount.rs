@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 /// A mount that was refused.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} at {}", target.display())]
-pub struct Error {
+pub struct MountError {
     /// What was to be done.
     operation: &'static str,
     /// Where.
@@ -21,45 +21,45 @@ pub struct Error {
     source: io::Error,
 }
 
-impl Error {
+impl MountError {
     fn new(operation: &'static str, target: &Path, errno: Errno) -> Self {
         Self { operation, target: target.to_owned(), source: errno.into() }
     }
 }
 
 /// Mounts an empty tmpfs without set-user-id and devices; `options` are those of tmpfs(5): "size=16m,mode=0755".
-pub fn tmpfs(target: &Path, options: &str) -> Result<(), Error> {
+pub fn tmpfs(target: &Path, options: &str) -> Result<(), MountError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options))
-        .map_err(|errno| Error::new("mount a tmpfs", target, errno))
+        .map_err(|errno| MountError::new("mount a tmpfs", target, errno))
 }
 
 /// Mounts the process file system of the caller's PID namespace.
-pub fn proc(target: &Path) -> Result<(), Error> {
+pub fn proc(target: &Path) -> Result<(), MountError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), target, Some("proc"), flags, None::<&str>)
-        .map_err(|errno| Error::new("mount proc", target, errno))
+        .map_err(|errno| MountError::new("mount proc", target, errno))
 }
 
 /// Makes a file or a folder with all that is mounted in it appear at `target` too.
-pub fn bind(source: &Path, target: &Path) -> Result<(), Error> {
+pub fn bind(source: &Path, target: &Path) -> Result<(), MountError> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(source), target, None::<&str>, flags, None::<&str>)
-        .map_err(|errno| Error::new("bind-mount", target, errno))
+        .map_err(|errno| MountError::new("bind-mount", target, errno))
 }
 
 /// Ends the exchange of mounts with other mount namespaces, for `target` and all below it.
-pub fn make_private(target: &Path) -> Result<(), Error> {
+pub fn make_private(target: &Path) -> Result<(), MountError> {
     let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
     mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
-        .map_err(|errno| Error::new("make mounts private", target, errno))
+        .map_err(|errno| MountError::new("make mounts private", target, errno))
 }
 
-/// Makes the mount at `target` and all below it read-only (mount_setattr(2), Linux 5.12). Unlike a remount this
+/// Makes the mount at `target` and all below it read-only (`mount_setattr(2)`, Linux 5.12). Unlike a remount this
 /// keeps the other flags, which an unprivileged user may not clear.
 #[expect(unsafe_code, reason = "neither nix nor libc has a wrapper of mount_setattr")]
-pub fn make_read_only(target: &Path) -> Result<(), Error> {
-    let failed = |errno| Error::new("make mounts read-only", target, errno);
+pub fn make_read_only(target: &Path) -> Result<(), MountError> {
+    let failed = |errno| MountError::new("make mounts read-only", target, errno);
     let path = CString::new(target.as_os_str().as_bytes()).map_err(|_nul| failed(Errno::EINVAL))?;
     let attributes =
         libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };

@@ -12,11 +12,11 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
-use super::netlink::{self, Protocol, Socket};
+use super::netlink::{NetlinkError, Protocol, Socket};
 
 /// What went wrong with a network namespace.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NetNsError {
     /// It cannot be opened; the process may have ended.
     #[error("cannot open the network namespace {}", path.display())]
     Open {
@@ -64,7 +64,7 @@ pub enum Error {
         id: NetNsId,
         /// Why.
         #[source]
-        source: netlink::Error,
+        source: NetlinkError,
     },
 }
 
@@ -93,17 +93,17 @@ pub struct NetNs {
 impl NetNs {
     /// The namespace of a process. Its number may have been given to another process meanwhile: compare the
     /// start time after this.
-    pub fn of_pid(pid: u32) -> Result<Self, Error> {
+    pub fn of_pid(pid: u32) -> Result<Self, NetNsError> {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
 
     /// The namespace that a file stands for.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, NetNsError> {
         let path = path.as_ref();
         let (file, id) = open(path)?;
         let (_, own) = open(Path::new("/proc/self/ns/net"))?;
         if id == own {
-            return Err(Error::Own { path: path.to_owned() });
+            return Err(NetNsError::Own { path: path.to_owned() });
         }
         Ok(Self { file, id })
     }
@@ -114,29 +114,29 @@ impl NetNs {
     }
 
     /// Does something inside, on a thread of its own, and waits for it.
-    pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
         let id = self.id;
         thread::scope(|scope| {
             let thread = thread::Builder::new()
                 .name("netns".to_owned())
                 .spawn_scoped(scope, || {
                     setns(&self.file, CloneFlags::CLONE_NEWNET)
-                        .map_err(|errno| Error::Enter { id, source: errno.into() })?;
+                        .map_err(|errno| NetNsError::Enter { id, source: errno.into() })?;
                     Ok(work())
                 })
-                .map_err(|source| Error::Thread { id, source })?;
-            thread.join().unwrap_or(Err(Error::Panicked { id }))
+                .map_err(|source| NetNsError::Thread { id, source })?;
+            thread.join().unwrap_or(Err(NetNsError::Panicked { id }))
         })
     }
 
     /// A netlink socket that stays in this namespace.
-    pub fn socket(&self, protocol: Protocol) -> Result<Socket, Error> {
-        self.run_in(|| Socket::open(protocol))?.map_err(|source| Error::Socket { id: self.id, source })
+    pub fn socket(&self, protocol: Protocol) -> Result<Socket, NetNsError> {
+        self.run_in(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
     }
 }
 
-fn open(path: &Path) -> Result<(File, NetNsId), Error> {
-    let failed = |source| Error::Open { path: path.to_owned(), source };
+fn open(path: &Path) -> Result<(File, NetNsId), NetNsError> {
+    let failed = |source| NetNsError::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     Ok((file, NetNsId { device: metadata.st_dev(), inode: metadata.st_ino() }))

@@ -1,6 +1,6 @@
-//! Queueing disciplines: what a network namespace has, read over rtnetlink (linux/rtnetlink.h, linux/pkt_sched.h).
+//! Queueing disciplines: what a network namespace has, read over rtnetlink (linux/rtnetlink.h, `linux/pkt_sched.h`).
 
-use super::netlink::{Attribute, Builder, Error, Message, Reply, Socket};
+use super::netlink::{Attribute, Builder, Message, NetlinkError, Reply, Socket};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_GETQDISC: u16 = 38;
@@ -26,7 +26,7 @@ pub struct Qdisc {
 }
 
 /// All queueing disciplines of the socket's network namespace, also those that `tc` hides by default.
-pub fn list_qdiscs(socket: &mut Socket) -> Result<Vec<Qdisc>, Error> {
+pub fn list_qdiscs(socket: &mut Socket) -> Result<Vec<Qdisc>, NetlinkError> {
     let replies = socket.dump("list queueing disciplines", &request())?;
     let mut qdiscs: Vec<_> = replies.iter().filter_map(parse).collect();
     qdiscs.sort_unstable();

@@ -12,6 +12,7 @@ const HEADER: usize = 4;
 /// An attribute's length has 16 bits. Callers bound what they put in; one that is too long gets a length that
 /// cannot be right, and the kernel refuses the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "the attributes written so far"]
 pub struct Builder {
     bytes: Vec<u8>,
 }
@@ -72,7 +73,7 @@ impl Builder {
 }
 
 /// Reads attributes one by one. Ends at the first that does not fit into what was received.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Attributes<'a> {
     rest: &'a [u8],
 }
@@ -93,8 +94,8 @@ impl<'a> Attributes<'a> {
     }
 
     /// The first attribute of a type.
-    pub fn find(mut self, kind: u16) -> Option<Attribute<'a>> {
-        Iterator::find(&mut self, |attribute| attribute.kind == kind)
+    pub fn find(&self, kind: u16) -> Option<Attribute<'a>> {
+        Iterator::find(&mut self.clone(), |attribute| attribute.kind == kind)
     }
 }
 

@@ -63,13 +63,13 @@ const ERRNO: usize = 4;
 pub enum Protocol {
     /// `NETLINK_ROUTE`: links, addresses, routes, traffic control.
     Route,
-    /// `NETLINK_NETFILTER`: nf_tables among others.
+    /// `NETLINK_NETFILTER`: `nf_tables` among others.
     Netfilter,
 }
 
 /// What went wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NetlinkError {
     /// The socket could not be made.
     #[error("cannot open a netlink socket ({protocol:?})")]
     Open {
@@ -140,7 +140,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl NetlinkError {
     /// The kernel's error number if it refused the request itself.
     pub fn errno(&self) -> Option<Errno> {
         match self {
@@ -219,8 +219,8 @@ enum Event {
 
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
-    pub fn open(protocol: Protocol) -> Result<Self, Error> {
-        Self::open_errno(protocol).map_err(|errno| Error::Open { protocol, source: errno.into() })
+    pub fn open(protocol: Protocol) -> Result<Self, NetlinkError> {
+        Self::open_errno(protocol).map_err(|errno| NetlinkError::Open { protocol, source: errno.into() })
     }
 
     fn open_errno(protocol: Protocol) -> Result<Self, Errno> {
@@ -252,7 +252,7 @@ impl Socket {
     }
 
     /// Sends one request and returns what the kernel sent before its acknowledgement.
-    pub fn request(&mut self, operation: &str, message: &Message) -> Result<Vec<Reply>, Error> {
+    pub fn request(&mut self, operation: &str, message: &Message) -> Result<Vec<Reply>, NetlinkError> {
         let sequence = self.next_sequence();
         let mut bytes = Vec::new();
         message.write(NLM_F_ACK, sequence, &mut bytes);
@@ -264,7 +264,11 @@ impl Socket {
                     Event::Reply { reply, .. } => replies.push(reply),
                     Event::Acknowledged | Event::Done { .. } => return Ok(replies),
                     Event::Refused { errno, explanation } => {
-                        return Err(Error::Refused { operation: operation.to_owned(), explanation, errno });
+                        return Err(NetlinkError::Refused {
+                            operation: operation.to_owned(),
+                            explanation,
+                            errno,
+                        });
                     }
                 }
             }
@@ -272,16 +276,16 @@ impl Socket {
     }
 
     /// Lists objects. Repeated when the kernel says that the list changed while it was read.
-    pub fn dump(&mut self, operation: &str, message: &Message) -> Result<Vec<Reply>, Error> {
+    pub fn dump(&mut self, operation: &str, message: &Message) -> Result<Vec<Reply>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(replies) = self.dump_once(operation, message)? {
                 return Ok(replies);
             }
         }
-        Err(Error::Unsteady { operation: operation.to_owned() })
+        Err(NetlinkError::Unsteady { operation: operation.to_owned() })
     }
 
-    fn dump_once(&mut self, operation: &str, message: &Message) -> Result<Option<Vec<Reply>>, Error> {
+    fn dump_once(&mut self, operation: &str, message: &Message) -> Result<Option<Vec<Reply>>, NetlinkError> {
         let sequence = self.next_sequence();
         let mut bytes = Vec::new();
         message.write(NLM_F_DUMP, sequence, &mut bytes);
@@ -304,7 +308,11 @@ impl Socket {
                     // nf_tables says so when its generation changes between two parts of a dump.
                     Event::Refused { errno: Errno::EINTR, .. } => return Ok(None),
                     Event::Refused { errno, explanation } => {
-                        return Err(Error::Refused { operation: operation.to_owned(), explanation, errno });
+                        return Err(NetlinkError::Refused {
+                            operation: operation.to_owned(),
+                            explanation,
+                            errno,
+                        });
                     }
                 }
             }
@@ -317,7 +325,7 @@ impl Socket {
     /// Sends messages that the kernel takes all together or not at all. The first and the last are the batch's
     /// begin and end (`NFNL_MSG_BATCH_*`, linux/netfilter/nfnetlink.h), which are not acknowledged; the one before
     /// the last is, and the kernel reports every refused one.
-    pub fn transaction(&mut self, operation: &str, messages: &[Message]) -> Result<(), Error> {
+    pub fn transaction(&mut self, operation: &str, messages: &[Message]) -> Result<(), NetlinkError> {
         let acknowledged = messages.len().saturating_sub(2);
         let first = self.sequence.wrapping_add(1);
         let mut last = first;
@@ -335,7 +343,7 @@ impl Socket {
         loop {
             for (sequence, event) in self.receive(operation, first..=last)? {
                 if let Event::Refused { errno, explanation } = event {
-                    refusal.get_or_insert(Error::Refused {
+                    refusal.get_or_insert(NetlinkError::Refused {
                         operation: operation.to_owned(),
                         explanation,
                         errno,
@@ -357,17 +365,17 @@ impl Socket {
         self.sequence
     }
 
-    fn send(&self, operation: &str, bytes: &[u8]) -> Result<(), Error> {
+    fn send(&self, operation: &str, bytes: &[u8]) -> Result<(), NetlinkError> {
         if bytes.len() > self.send_limit {
             let operation = operation.to_owned();
-            return Err(Error::TooLarge { operation, bytes: bytes.len(), limit: self.send_limit });
+            return Err(NetlinkError::TooLarge { operation, bytes: bytes.len(), limit: self.send_limit });
         }
         loop {
             match send(self.fd.as_raw_fd(), bytes, MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
-                    return Err(Error::Send { operation: operation.to_owned(), source: errno.into() });
+                    return Err(NetlinkError::Send { operation: operation.to_owned(), source: errno.into() });
                 }
             }
         }
@@ -375,14 +383,21 @@ impl Socket {
 
     /// One read: the events of the awaited sequence numbers, with theirs. Answers to requests that were given up
     /// earlier are dropped here.
-    fn receive(&mut self, operation: &str, awaited: RangeInclusive<u32>) -> Result<Vec<(u32, Event)>, Error> {
+    fn receive(
+        &mut self,
+        operation: &str,
+        awaited: RangeInclusive<u32>,
+    ) -> Result<Vec<(u32, Event)>, NetlinkError> {
         let (length, sender) = loop {
             match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer) {
                 Ok(received) => break received,
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Err(Error::TimedOut { operation: operation.to_owned() }),
+                Err(Errno::EAGAIN) => return Err(NetlinkError::TimedOut { operation: operation.to_owned() }),
                 Err(errno) => {
-                    return Err(Error::Receive { operation: operation.to_owned(), source: errno.into() });
+                    return Err(NetlinkError::Receive {
+                        operation: operation.to_owned(),
+                        source: errno.into(),
+                    });
                 }
             }
         };
@@ -409,8 +424,8 @@ fn enable(fd: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-fn malformed(operation: &str, what: &'static str) -> Error {
-    Error::Malformed { operation: operation.to_owned(), what }
+fn malformed(operation: &str, what: &'static str) -> NetlinkError {
+    NetlinkError::Malformed { operation: operation.to_owned(), what }
 }
 
 /// Splits one read into events.

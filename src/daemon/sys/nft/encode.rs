@@ -1,4 +1,4 @@
-//! A table plan as one nf_tables transaction. Pure.
+//! A table plan as one `nf_tables` transaction. Pure.
 
 use std::net::IpAddr;
 
@@ -50,7 +50,7 @@ pub fn removal(family: Family, name: &str) -> Vec<Message> {
     vec![begin(), delete(family, name), end()]
 }
 
-/// A request about nf_tables objects; `header` is the family.
+/// A request about `nf_tables` objects; `header` is the family.
 pub(super) fn message(kind: u16, flags: u16, family: u8, attributes: Builder) -> Message {
     Message { kind: SUBSYSTEM << 8 | kind, flags, payload: nfgenmsg(family, 0, attributes) }
 }
@@ -128,7 +128,7 @@ pub(super) fn rule_expressions(plan: &TablePlan, rule: &Rule) -> Vec<Expression>
     if rule.counter {
         expressions.push(Expression::Counter { packets: 0, bytes: 0 });
     }
-    action_expressions(plan.family, rule.action.clone(), &mut expressions);
+    action_expressions(plan.family, &rule.action, &mut expressions);
     expressions
 }
 
@@ -177,8 +177,8 @@ fn address_expressions(plan: &TablePlan, address: &Address, end: End, out: &mut 
     }
 }
 
-fn action_expressions(family: Family, action: Action, out: &mut Vec<Expression>) {
-    match action {
+fn action_expressions(family: Family, action: &Action, out: &mut Vec<Expression>) {
+    match *action {
         Action::Accept => out.push(Expression::Verdict { code: NF_ACCEPT }),
         Action::Drop => out.push(Expression::Verdict { code: NF_DROP }),
         Action::Reject => {

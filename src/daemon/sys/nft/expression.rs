@@ -162,10 +162,10 @@ impl Expression {
 
     /// Reads one list element. What does not have exactly the form that we send is [`Expression::Other`], so that
     /// nothing foreign can pass for ours.
-    pub(super) fn decode(element: Attributes<'_>) -> Self {
+    pub(super) fn decode(element: &Attributes<'_>) -> Self {
         let name = element.find(NFTA_EXPR_NAME).and_then(Attribute::string).unwrap_or_default();
         let data = element.find(NFTA_EXPR_DATA).map_or(&[][..], |attribute| attribute.value);
-        decode_known(&name, Attributes::new(data))
+        decode_known(&name, &Attributes::new(data))
             .unwrap_or_else(|| Self::Other { name, data: data.to_vec() })
     }
 
@@ -182,14 +182,11 @@ fn value(bytes: &[u8]) -> Builder {
     Builder::default().bytes(NFTA_DATA_VALUE, bytes)
 }
 
-fn decode_known(name: &str, data: Attributes<'_>) -> Option<Expression> {
+fn decode_known(name: &str, data: &Attributes<'_>) -> Option<Expression> {
     let number = |kind| data.find(kind).and_then(Attribute::be32);
     let is = |kind, expected: u32| number(kind) == Some(expected);
     let absent_or = |kind, expected: u32| number(kind).is_none_or(|found| found == expected);
-    let bytes = |kind| {
-        let value = data.find(kind)?.nested().find(NFTA_DATA_VALUE)?;
-        Some(value.value.to_vec())
-    };
+    let bytes = |kind| constant(data, kind);
     let expression = match name {
         "meta" if is(NFTA_META_DREG, NFT_REG_1) => Expression::Meta { key: number(NFTA_META_KEY)? },
         "payload" if is(NFTA_PAYLOAD_DREG, NFT_REG_1) => Expression::Payload {
@@ -217,14 +214,7 @@ fn decode_known(name: &str, data: Attributes<'_>) -> Option<Expression> {
             }
             Expression::Random { modulus: number(NFTA_NG_MODULUS)? }
         }
-        "immediate" if is(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT) => {
-            let verdict = data.find(NFTA_IMMEDIATE_DATA)?.nested().find(NFTA_DATA_VERDICT)?;
-            Expression::Verdict { code: verdict.nested().find(NFTA_VERDICT_CODE)?.be32()? }
-        }
-        "immediate" => Expression::Immediate {
-            register: number(NFTA_IMMEDIATE_DREG)?,
-            value: bytes(NFTA_IMMEDIATE_DATA)?,
-        },
+        "immediate" => decode_immediate(data)?,
         "nat" => decode_dnat(data)?,
         "reject" => {
             let [code] = data.find(NFTA_REJECT_ICMP_CODE)?.value else { return None };
@@ -239,7 +229,23 @@ fn decode_known(name: &str, data: Attributes<'_>) -> Option<Expression> {
     Some(expression)
 }
 
-fn decode_dnat(data: Attributes<'_>) -> Option<Expression> {
+/// The constant that an attribute holds.
+fn constant(data: &Attributes<'_>, kind: u16) -> Option<Vec<u8>> {
+    let value = data.find(kind)?.nested().find(NFTA_DATA_VALUE)?;
+    Some(value.value.to_vec())
+}
+
+/// A verdict is a constant loaded into the verdict register.
+fn decode_immediate(data: &Attributes<'_>) -> Option<Expression> {
+    let register = data.find(NFTA_IMMEDIATE_DREG)?.be32()?;
+    if register != NFT_REG_VERDICT {
+        return Some(Expression::Immediate { register, value: constant(data, NFTA_IMMEDIATE_DATA)? });
+    }
+    let verdict = data.find(NFTA_IMMEDIATE_DATA)?.nested().find(NFTA_DATA_VERDICT)?;
+    Some(Expression::Verdict { code: verdict.nested().find(NFTA_VERDICT_CODE)?.be32()? })
+}
+
+fn decode_dnat(data: &Attributes<'_>) -> Option<Expression> {
     let number = |kind| data.find(kind).and_then(Attribute::be32);
     let ours = number(NFTA_NAT_TYPE) == Some(NFT_NAT_DNAT)
         && number(NFTA_NAT_REG_ADDR_MIN) == Some(NFT_REG_1)

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::super::fingerprint::hex;
 use super::super::netlink::{Attribute, Attributes, Builder, Reply, Socket};
 #[expect(clippy::wildcard_imports, reason = "the kernel's own names, all of one header")]
 use super::uapi::*;
-use super::{Error, encode, list_tables};
+use super::{NftError, encode, list_tables};
 
 /// Expressions whose data changes while packets pass.
 const COUNTING: [&str; 3] = ["counter", "quota", "last"];
 
 /// One line for each table, chain and rule list of tables whose name does not start with `own_prefix`.
-pub fn foreign_lines(socket: &mut Socket, own_prefix: &str) -> Result<Vec<String>, Error> {
+pub fn foreign_lines(socket: &mut Socket, own_prefix: &str) -> Result<Vec<String>, NftError> {
     let mut lines = Vec::new();
     for table in list_tables(socket)? {
         if !table.name.starts_with(own_prefix) {
@@ -28,7 +29,7 @@ pub fn foreign_lines(socket: &mut Socket, own_prefix: &str) -> Result<Vec<String
     for reply in socket.dump("list nftables rules", &list(NFT_MSG_GETRULE))? {
         let Some((family, table, chain)) = rule_place(&reply) else { continue };
         if !table.starts_with(own_prefix) {
-            rules.entry((family, table, chain)).or_default().add(reply.attributes(NFGENMSG));
+            rules.entry((family, table, chain)).or_default().add(&reply.attributes(NFGENMSG));
         }
     }
     lines.extend(rules.into_iter().map(|((family, table, chain), Rules { number, digest })| {
@@ -45,8 +46,7 @@ fn chain_line(reply: &Reply) -> Option<(String, String)> {
     let name = attributes.find(NFTA_CHAIN_NAME)?.string()?;
     let kind = attributes.find(NFTA_CHAIN_TYPE).and_then(Attribute::string).unwrap_or_default();
     let policy = attributes.find(NFTA_CHAIN_POLICY).and_then(Attribute::be32).unwrap_or_default();
-    let hook = attributes.find(NFTA_CHAIN_HOOK).map_or(&[][..], |hook| hook.value);
-    let hook: String = hook.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hook = hex(attributes.find(NFTA_CHAIN_HOOK).map_or(&[], |hook| hook.value));
     let line = format!("chain {family} {table} {name} {kind} policy {policy} hook {hook}");
     Some((table, line))
 }
@@ -65,7 +65,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn add(&mut self, rule: Attributes<'_>) {
+    fn add(&mut self, rule: &Attributes<'_>) {
         self.number += 1;
         let value = |kind| rule.find(kind).map_or(&[][..], |attribute| attribute.value);
         for element in Attributes::new(value(NFTA_RULE_EXPRESSIONS)).map(Attribute::nested) {

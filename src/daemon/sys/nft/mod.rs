@@ -1,11 +1,11 @@
-//! nf_tables over netlink: a table is installed and removed as a whole, and read back to prove what is there.
+//! `nf_tables` over netlink: a table is installed and removed as a whole, and read back to prove what is there.
 //!
 //! No tool is run and no text is parsed: plans become messages ([`replace`]), the kernel's answers become a
 //! [`TableState`] that is compared with the plan.
 
 use nix::errno::Errno;
 
-use super::netlink::{self, Attribute, Builder, Socket};
+use super::netlink::{Attribute, Builder, NetlinkError, Reply, Socket};
 use crate::network::table::{Family, PlanError, TablePlan};
 
 mod encode;
@@ -21,7 +21,7 @@ pub use read::{ChainState, Counts, Difference, RuleState, SetState, TableState, 
 
 /// What went wrong with a table.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NftError {
     /// The plan makes no sense.
     #[error("table {name:?} cannot be encoded")]
     Plan {
@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// The kernel did not do it.
     #[error(transparent)]
-    Netlink(#[from] netlink::Error),
+    Netlink(#[from] NetlinkError),
 }
 
 /// Makes the table what the plan says, whether or not it exists, in one atomic step. If the plan is
@@ -41,13 +41,13 @@ pub enum Error {
 ///
 /// A table of the same name that another socket owns gives `EPERM`; one whose ownership differs from the plan's
 /// gives `EOPNOTSUPP` (remove it first).
-pub fn install(socket: &mut Socket, plan: &TablePlan) -> Result<(), Error> {
-    let messages = replace(plan).map_err(|source| Error::Plan { name: plan.name.clone(), source })?;
+pub fn install(socket: &mut Socket, plan: &TablePlan) -> Result<(), NftError> {
+    let messages = replace(plan).map_err(|source| NftError::Plan { name: plan.name.clone(), source })?;
     Ok(socket.transaction(&format!("install nftables table {:?}", plan.name), &messages)?)
 }
 
 /// Removes a table with all it holds. That it is absent is success.
-pub fn remove(socket: &mut Socket, family: Family, name: &str) -> Result<(), Error> {
+pub fn remove(socket: &mut Socket, family: Family, name: &str) -> Result<(), NftError> {
     match socket.transaction(&format!("remove nftables table {name:?}"), &removal(family, name)) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(()),
         result => Ok(result?),
@@ -70,14 +70,14 @@ pub struct TableEntry {
 }
 
 /// All tables of the socket's network namespace.
-pub fn list_tables(socket: &mut Socket) -> Result<Vec<TableEntry>, Error> {
+pub fn list_tables(socket: &mut Socket) -> Result<Vec<TableEntry>, NftError> {
     let request = encode::message(uapi::NFT_MSG_GETTABLE, 0, uapi::NFPROTO_UNSPEC, Builder::default());
     let replies = socket.dump("list nftables tables", &request)?;
     Ok(replies.iter().filter_map(TableEntry::parse).collect())
 }
 
 impl TableEntry {
-    fn parse(reply: &netlink::Reply) -> Option<Self> {
+    fn parse(reply: &Reply) -> Option<Self> {
         let attributes = reply.attributes(uapi::NFGENMSG);
         Some(Self {
             family: *reply.payload.first()?,

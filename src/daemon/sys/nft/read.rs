@@ -11,7 +11,7 @@ use super::encode::{
 use super::expression::Expression;
 #[expect(clippy::wildcard_imports, reason = "the kernel's own names, all of one header")]
 use super::uapi::*;
-use super::{Error, TableEntry};
+use super::{NftError, TableEntry};
 use crate::network::table::{AddressSet, Chain, Family, Rule, TablePlan};
 
 /// A table in the kernel.
@@ -81,7 +81,7 @@ pub struct Counts {
 pub struct Difference(String);
 
 /// Reads a table with its sets, chains and rules; nothing if there is no such table.
-pub fn read_back(socket: &mut Socket, family: Family, name: &str) -> Result<Option<TableState>, Error> {
+pub fn read_back(socket: &mut Socket, family: Family, name: &str) -> Result<Option<TableState>, NftError> {
     let number = family_number(family);
     let operation = format!("read nftables table {name:?} back");
     let by_name = Builder::default().string(NFTA_TABLE_NAME, name);
@@ -95,15 +95,15 @@ pub fn read_back(socket: &mut Socket, family: Family, name: &str) -> Result<Opti
     let chains = socket.dump(&operation, &message(NFT_MSG_GETCHAIN, 0, number, Builder::default()))?;
     let rules = socket.dump(&operation, &rules_of(number, name))?;
     let mut chains: Vec<_> =
-        chains.iter().filter_map(|reply| parse_chain(reply.attributes(NFGENMSG), name)).collect();
-    for (chain, rule) in rules.iter().filter_map(|reply| parse_rule(reply.attributes(NFGENMSG), name)) {
+        chains.iter().filter_map(|reply| parse_chain(&reply.attributes(NFGENMSG), name)).collect();
+    for (chain, rule) in rules.iter().filter_map(|reply| parse_rule(&reply.attributes(NFGENMSG), name)) {
         if let Some(chain) = chains.iter_mut().find(|state| state.name == chain) {
             chain.rules.push(rule);
         }
     }
     let sets = socket.dump(&operation, &sets_of(number, name))?;
     let mut sets: Vec<_> =
-        sets.iter().filter_map(|reply| parse_set(reply.attributes(NFGENMSG), name)).collect();
+        sets.iter().filter_map(|reply| parse_set(&reply.attributes(NFGENMSG), name)).collect();
     for set in &mut sets {
         let replies = socket.dump(&operation, &elements_of(number, name, &set.name))?;
         set.elements = replies.iter().flat_map(parse_elements).collect();
@@ -130,7 +130,7 @@ pub(super) fn elements_of(family: u8, table: &str, set: &str) -> Message {
     message(NFT_MSG_GETSETELEM, 0, family, attributes)
 }
 
-fn parse_chain(attributes: Attributes<'_>, table: &str) -> Option<ChainState> {
+fn parse_chain(attributes: &Attributes<'_>, table: &str) -> Option<ChainState> {
     if attributes.find(NFTA_CHAIN_TABLE)?.string()? != table {
         return None;
     }
@@ -148,14 +148,14 @@ fn parse_chain(attributes: Attributes<'_>, table: &str) -> Option<ChainState> {
 }
 
 /// The rule and the name of its chain.
-fn parse_rule(attributes: Attributes<'_>, table: &str) -> Option<(String, RuleState)> {
+fn parse_rule(attributes: &Attributes<'_>, table: &str) -> Option<(String, RuleState)> {
     if attributes.find(NFTA_RULE_TABLE)?.string()? != table {
         return None;
     }
     let chain = attributes.find(NFTA_RULE_CHAIN)?.string()?;
     let expressions = attributes
         .find(NFTA_RULE_EXPRESSIONS)
-        .map(|list| list.nested().map(|element| Expression::decode(element.nested())).collect())
+        .map(|list| list.nested().map(|element| Expression::decode(&element.nested())).collect())
         .unwrap_or_default();
     let comment = attributes.find(NFTA_RULE_USERDATA).and_then(|data| parse_comment(data.value));
     Some((chain, RuleState { expressions, comment }))
@@ -172,7 +172,7 @@ fn parse_comment(mut userdata: &[u8]) -> Option<String> {
     None
 }
 
-fn parse_set(attributes: Attributes<'_>, table: &str) -> Option<SetState> {
+fn parse_set(attributes: &Attributes<'_>, table: &str) -> Option<SetState> {
     if attributes.find(NFTA_SET_TABLE)?.string()? != table {
         return None;
     }
@@ -186,10 +186,10 @@ fn parse_set(attributes: Attributes<'_>, table: &str) -> Option<SetState> {
 fn parse_elements(reply: &Reply) -> Vec<Element> {
     let list = reply.attributes(NFGENMSG).find(NFTA_SET_ELEM_LIST_ELEMENTS);
     let elements = list.map_or(Attributes::new(&[]), Attribute::nested);
-    elements.filter_map(|element| parse_element(element.nested())).collect()
+    elements.filter_map(|element| parse_element(&element.nested())).collect()
 }
 
-fn parse_element(attributes: Attributes<'_>) -> Option<Element> {
+fn parse_element(attributes: &Attributes<'_>) -> Option<Element> {
     let key = attributes.find(NFTA_SET_ELEM_KEY)?.nested().find(NFTA_DATA_VALUE)?.value.to_vec();
     let flags = attributes.find(NFTA_SET_ELEM_FLAGS).and_then(Attribute::be32).unwrap_or(0);
     Some(Element { key, interval_end: flags & NFT_SET_ELEM_INTERVAL_END != 0 })

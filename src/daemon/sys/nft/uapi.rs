@@ -1,4 +1,4 @@
-//! Numbers of the kernel's interface: linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h, linux/netfilter.h.
+//! Numbers of the kernel's interface: `linux/netfilter/nf_tables.h`, linux/netfilter/nfnetlink.h, linux/netfilter.h.
 
 /// `NFNL_SUBSYS_NFTABLES`.
 pub(super) const SUBSYSTEM: u16 = 10;
@@ -131,7 +131,7 @@ pub(super) const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 pub(super) const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
 pub(super) const NFTA_NAT_FLAGS: u16 = 7;
 pub(super) const NFT_NAT_DNAT: u32 = 1;
-/// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED` (linux/netfilter/nf_nat.h): address and port are given.
+/// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED` (`linux/netfilter/nf_nat.h)`: address and port are given.
 pub(super) const NAT_ADDRESS_AND_PORT: u32 = 3;
 
 pub(super) const NFTA_REJECT_TYPE: u16 = 1;

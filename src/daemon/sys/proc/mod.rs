@@ -30,7 +30,7 @@ pub fn boot_time() -> io::Result<Duration> {
     Ok(Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?))
 }
 
-/// When a process started, in clock ticks since boot (`starttime`, proc_pid_stat(5)). Number and start time
+/// When a process started, in clock ticks since boot (`starttime`, `proc_pid_stat(5)`). Number and start time
 /// together name one process for ever.
 pub fn start_time(pid: u32) -> io::Result<u64> {
     start_time_in(Path::new("/proc"), pid)
@@ -49,7 +49,7 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
-/// A process held by descriptor: its number cannot come to mean another one (pidfd_open(2)). The descriptor is
+/// A process held by descriptor: its number cannot come to mean another one (`pidfd_open(2)`). The descriptor is
 /// readable once the process has ended.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
