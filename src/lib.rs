@@ -1,10 +1,4 @@
-//! Squall: a chaos console for Kubernetes in the terminal.
-//!
-//! One binary is the command line, the controller, the node daemon and a rootless playground. The
-//! Kubernetes API server is the only bus between them. `ARCHITECTURE.md` is the map; in short:
-//!
-//! * [`api`] – the objects; [`experiment`] and [`network`] – what they mean. Pure: no input, no output.
+//! Squall: a chaos console for Kubernetes.
 
-pub mod api;
-pub mod experiment;
+pub mod daemon;
 pub mod network;

@@ -1,4 +1,4 @@
-//! One nf_tables table as data: sets of addresses, base chains, rules.
+//! One `nf_tables` table as data: sets of addresses, base chains, rules.
 //!
 //! This is what the fault algebra produces and what the kernel is compared with. It knows nothing of netlink;
 //! `daemon::sys::nft` encodes it. Only what has a user is here: no jumps, no user chains, no set timeouts.
@@ -17,7 +17,7 @@ pub const INTERFACE_NAME_MAX: usize = 15;
 /// Longest table, chain or set name, in bytes. The kernel's bound is `NFT_NAME_MAXLEN` (256 with the NUL).
 const NAME_MAX: usize = 255;
 
-/// Longest user data of a table, in bytes: `NFT_USERDATA_MAXLEN` (linux/netfilter/nf_tables.h).
+/// Longest user data of a table, in bytes: `NFT_USERDATA_MAXLEN` (`linux/netfilter/nf_tables.h`).
 const USERDATA_MAX: usize = 256;
 
 /// Longest comment of a rule, in bytes: `NFTNL_UDATA_COMMENT_MAXLEN` of libnftnl (128) without its NUL.
