@@ -1,4 +1,12 @@
-//! Squall: a chaos console for Kubernetes.
+//! Squall: a chaos console for Kubernetes in the terminal.
+//!
+//! One binary is the command line, the controller, the node daemon and a rootless playground. The
+//! Kubernetes API server is the only bus between them. `ARCHITECTURE.md` is the map; in short:
+//!
+//! * [`api`] – the objects; [`experiment`] and [`network`] – what they mean. Pure: no input, no output.
+//! * [`daemon`] – runs on every node and makes its kernel look like the Injections of that node.
 
+pub mod api;
 pub mod daemon;
+pub mod experiment;
 pub mod network;

@@ -48,6 +48,7 @@ fn facts(spec: &InjectionSpec) -> Facts<'_> {
 
 #[test]
 fn each_fact_alone() {
+    use Absence::{DaemonStopping, Deleted, DurationElapsed, Halted, LeaseLost, NotAfterPassed, Paused};
     let running = spec();
     let base = facts(&running);
     let at = |boot: u64| Now { boot: seconds(boot), ..base.now };
@@ -57,7 +58,6 @@ fn each_fact_alone() {
     let resumed = InjectionSpec { run: 2, remaining: Some("10s".into()), ..spec() };
     let endless = InjectionSpec { remaining: None, ..spec() };
     let over = Run { ended: Some(DurationElapsed), ..base.run };
-    use Absence::{DaemonStopping, Deleted, DurationElapsed, Halted, LeaseLost, NotAfterPassed, Paused};
     let cases: [(&str, Facts<'_>, Option<Absence>); 17] = [
         ("running", base, None),
         ("deleted", Facts { deleted: true, ..base }, Some(Deleted)),
@@ -142,7 +142,7 @@ proptest! {
     fn next_change_is_exact(spec in any_spec(), run in any_run(), now in any_moment(), beat in 900u64..1_400, wait in 0u64..500) {
         let facts = Facts { spec: &spec, deleted: false, run, stopping: false, halts: &[], heartbeat: Some(seconds(beat)), now };
         let later = |boot: Duration| Facts {
-            now: Now { boot, wall: now.wall + (boot - now.boot) },
+            now: Now { boot, wall: now.wall + boot.saturating_sub(now.boot) },
             ..facts
         };
         let next = next_change(&facts);

@@ -2,4 +2,5 @@
 //!
 //! Pure: no file system, no sockets, no clock. `daemon::sys` turns the data into netlink messages.
 
+pub mod partition;
 pub mod table;

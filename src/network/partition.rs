@@ -1,4 +1,4 @@
-//! The merge of all network faults of one pod into one nf_tables table.
+//! The merge of all network faults of one pod into one `nf_tables` table.
 //!
 //! One table for a pod, whatever number of experiments act on it: they come and go in any order and the
 //! table depends only on which of them are there.
