@@ -5,8 +5,11 @@
 //!
 //! * [`api`] – the objects; [`experiment`] and [`network`] – what they mean. Pure: no input, no output.
 //! * [`daemon`] – runs on every node and makes its kernel look like the Injections of that node.
+//! * [`apiserver`] – an API server in memory, for the playground and the tests; [`client`] – the way to it.
 
 pub mod api;
+pub mod apiserver;
+pub mod client;
 pub mod daemon;
 pub mod experiment;
 pub mod network;
