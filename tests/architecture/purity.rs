@@ -99,7 +99,8 @@ const EXPERIMENT: &[&str] = &[
     "thiserror",
 ];
 
-const MANIFEST: &[&str] = &["k8s_openapi", "kube::core", "serde", "serde_json", "serde_yaml", "thiserror"];
+const MANIFEST: &[&str] =
+    &["granit_parser", "k8s_openapi", "kube::core", "serde", "serde_json", "serde_yaml", "thiserror"];
 
 /// The part of the standard library that neither waits, nor asks the operating system anything.
 const STD: &[&str] = &[

@@ -182,12 +182,26 @@ fn walk(tokens: &TokenStream, visit: &mut impl FnMut(&TokenTree)) {
 
 /// Paths, without `.rs`, of the modules that `source` declares for tests only.
 fn test_modules(source: &Source) -> Vec<String> {
-    let folder = module_folder(&source.path);
     let declared = source.syntax.items.iter().filter_map(|item| match item {
         syn::Item::Mod(module) if module.content.is_none() && is_test_only(&module.attrs) => Some(module),
         _ => None,
     });
-    declared.map(|module| format!("{folder}/{}", module.ident)).collect()
+    let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    declared
+        .map(|module| match explicit_path(module) {
+            Some(file) => format!("{folder}/{}", file.trim_end_matches(".rs")),
+            None => format!("{}/{}", module_folder(&source.path), module.ident),
+        })
+        .collect()
+}
+
+/// The file that `#[path = "…"]` names, seen from the folder of the declaring file.
+fn explicit_path(module: &syn::ItemMod) -> Option<String> {
+    let attribute = module.attrs.iter().find(|attribute| attribute.path().is_ident("path"))?;
+    match &attribute.meta.require_name_value().ok()?.value {
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(file), .. }) => Some(file.value()),
+        _ => None,
+    }
 }
 
 /// The folder where the child modules of the file `path` are.
@@ -197,4 +211,18 @@ fn module_folder(path: &str) -> String {
         "mod" | "lib" | "main" => folder.to_owned(),
         name => format!("{folder}/{name}"),
     }
+}
+
+#[test]
+fn test_modules_are_found_where_they_are_declared() {
+    for (path, text, expected) in [
+        ("src/a/b.rs", "#[cfg(test)] mod tests;", "src/a/b/tests"),
+        ("src/a/mod.rs", "#[cfg(test)] mod tests;", "src/a/tests"),
+        ("src/a/b.rs", "#[cfg(test)] #[path = \"b_tests.rs\"] mod tests;", "src/a/b_tests"),
+    ] {
+        let source = Source::parse(path, text).expect("the example parses");
+        assert_eq!(test_modules(&source), [expected], "{path}: {text}");
+    }
+    let code = Source::parse("src/a/b.rs", "mod c; #[cfg(not(test))] mod d; #[cfg(test)] mod tests {}");
+    assert_eq!(test_modules(&code.expect("the example parses")), Vec::<String>::new());
 }
