@@ -1,3 +1,4 @@
 //! Squall: a chaos console for Kubernetes.
 
 pub mod api;
+pub mod experiment;
