@@ -5,6 +5,7 @@
 //!
 //! * [`api`] – the objects; [`experiment`] and [`network`] – what they mean. Pure: no input, no output.
 //! * [`daemon`] – runs on every node and makes its kernel look like the Injections of that node.
+//! * `playground` – a three-node cluster in one rootless sandbox (feature `playground`).
 //! * [`apiserver`] – an API server in memory, for the playground and the tests; [`client`] – the way to it.
 
 pub mod api;
@@ -13,3 +14,5 @@ pub mod client;
 pub mod daemon;
 pub mod experiment;
 pub mod network;
+#[cfg(feature = "playground")]
+pub mod playground;
