@@ -57,22 +57,34 @@ pub fn make_private(target: &Path) -> Result<(), MountError> {
 
 /// Makes the mount at `target` and all below it read-only (`mount_setattr(2)`, Linux 5.12). Unlike a remount this
 /// keeps the other flags, which an unprivileged user may not clear.
-#[expect(unsafe_code, reason = "neither nix nor libc has a wrapper of mount_setattr")]
 pub fn make_read_only(target: &Path) -> Result<(), MountError> {
-    let failed = |errno| MountError::new("make mounts read-only", target, errno);
-    let path = CString::new(target.as_os_str().as_bytes()).map_err(|_nul| failed(Errno::EINVAL))?;
     let attributes =
         libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(target, libc::AT_RECURSIVE, &attributes)
+        .map_err(|errno| MountError::new("make mounts read-only", target, errno))
+}
+
+/// Takes back what [`make_read_only`] did to one mount; those below it stay as they are.
+pub fn make_writable(target: &Path) -> Result<(), MountError> {
+    let attributes =
+        libc::mount_attr { attr_set: 0, attr_clr: libc::MOUNT_ATTR_RDONLY, propagation: 0, userns_fd: 0 };
+    set_attributes(target, 0, &attributes)
+        .map_err(|errno| MountError::new("make the mount writable", target, errno))
+}
+
+#[expect(unsafe_code, reason = "neither nix nor libc has a wrapper of mount_setattr")]
+fn set_attributes(target: &Path, flags: libc::c_int, attributes: &libc::mount_attr) -> Result<(), Errno> {
+    let path = CString::new(target.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
     // SAFETY: the path ends with NUL, the pointer and the size describe `attributes`, and both outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
             path.as_ptr(),
-            libc::AT_RECURSIVE,
-            &raw const attributes,
-            size_of_val(&attributes),
+            flags,
+            &raw const *attributes,
+            size_of_val(attributes),
         )
     };
-    Errno::result(result).map(drop).map_err(failed)
+    Errno::result(result).map(drop)
 }
