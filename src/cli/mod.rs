@@ -5,6 +5,7 @@
 
 mod age;
 mod apply;
+mod daemon;
 mod doctor;
 mod exit;
 mod files;
@@ -13,6 +14,8 @@ mod get;
 mod kinds;
 mod logs;
 mod out;
+mod playground;
+mod probe;
 mod progress;
 mod run;
 mod signals;
@@ -20,6 +23,7 @@ mod stop;
 mod table;
 mod world;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,12 +55,26 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Playground(playground::Args),
     Run(run::Args),
     Apply(apply::Args),
     Get(get::Args),
     Logs(logs::Args),
     Stop(stop::Args),
     Doctor(doctor::Args),
+    Daemon(daemon::Args),
+    /// Runs a part of the playground
+    #[cfg(feature = "playground")]
+    #[command(hide = true, disable_help_flag = true)]
+    Builtin {
+        /// Which part, and its own arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 1..)]
+        arguments: Vec<OsString>,
+    },
+    /// Tries what a playground needs, for `squall doctor`
+    #[command(hide = true)]
+    #[cfg(feature = "playground")]
+    Probe,
     /// Waits for ever: what a failed pod runs instead of its program
     #[command(hide = true)]
     Hold,
@@ -66,28 +84,57 @@ enum Verb {
 pub fn main() -> ExitCode {
     let Cli { world, verbose, verb } = Cli::parse();
     let mut out = Out::new();
-    log_to_stderr(match verbose {
-        0 => "warn",
-        1 => "squall=debug,info",
-        _ => "trace",
-    });
-    let result = match verb {
-        Verb::Hold => hold(),
-        Verb::Run(args) => block_on(args.run(&world, &mut out)),
-        Verb::Apply(args) => block_on(args.run(&world, &mut out)),
-        Verb::Get(args) => block_on(args.run(&world, &mut out)),
-        Verb::Logs(args) => block_on(args.run(&world, &mut out)),
-        Verb::Stop(args) => block_on(args.run(&world, &mut out)),
-        Verb::Doctor(args) => block_on(args.run(&world, &mut out)),
-    };
-    match result {
-        Ok(exit) => exit.into(),
+    if let Some(level) = verb.log_level(verbose) {
+        log_to_stderr(level);
+    }
+    match verb.run(&world, &mut out) {
+        Ok(code) => code,
         Err(failure) if failure.is_broken_pipe() => Exit::Success.into(),
         Err(failure) => {
             out.say(&failure.to_string());
             failure.exit().into()
         }
     }
+}
+
+impl Verb {
+    fn run(self, world: &WorldArgs, out: &mut Out) -> Result<ExitCode> {
+        let exit = match self {
+            Self::Playground(args) => return args.run(out),
+            #[cfg(feature = "playground")]
+            Self::Builtin { arguments } => return Ok(crate::playground::builtin(arguments)),
+            #[cfg(feature = "playground")]
+            Self::Probe => probe::run(out),
+            Self::Hold => hold(),
+            Self::Run(args) => block_on(args.run(world, out)),
+            Self::Apply(args) => block_on(args.run(world, out)),
+            Self::Get(args) => block_on(args.run(world, out)),
+            Self::Logs(args) => block_on(args.run(world, out)),
+            Self::Stop(args) => block_on(args.run(world, out)),
+            Self::Doctor(args) => block_on(args.run(world, out)),
+            Self::Daemon(args) => serve(args.run(world)),
+        };
+        exit.map(ExitCode::from)
+    }
+
+    /// What is logged where `RUST_LOG` says nothing: parts that serve tell what they do, verbs only what goes wrong.
+    /// Nothing for the parts of the playground, which have logs of their own.
+    const fn log_level(&self, verbose: u8) -> Option<&'static str> {
+        match (self, verbose) {
+            #[cfg(feature = "playground")]
+            (Self::Builtin { .. }, _) => None,
+            (Self::Daemon(_), 0) => Some("info"),
+            (_, 0) => Some("warn"),
+            (_, 1) => Some("squall=debug,info"),
+            _ => Some("trace"),
+        }
+    }
+}
+
+/// Runs a part of Squall: its watches must not wait for its writes.
+fn serve(part: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().map_err(Failure::new)?.block_on(part)
 }
 
 /// Runs a verb of the user's on one thread: it waits for the network and nothing else.
