@@ -5,6 +5,8 @@
 
 mod age;
 mod apply;
+mod controller;
+mod daemon;
 mod doctor;
 mod exit;
 mod files;
@@ -13,6 +15,7 @@ mod get;
 mod kinds;
 mod logs;
 mod out;
+mod playground;
 mod progress;
 mod run;
 mod signals;
@@ -20,6 +23,8 @@ mod stop;
 mod table;
 mod world;
 
+#[cfg(feature = "playground")]
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,12 +56,23 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Playground(playground::Args),
     Run(run::Args),
     Apply(apply::Args),
     Get(get::Args),
     Logs(logs::Args),
     Stop(stop::Args),
     Doctor(doctor::Args),
+    Controller(controller::Args),
+    Daemon(daemon::Args),
+    /// A part of the playground, or one of its programs
+    #[cfg(feature = "playground")]
+    #[command(hide = true, disable_help_flag = true)]
+    Builtin {
+        /// What it is, and its own arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Waits for ever: what a failed pod runs instead of its program
     #[command(hide = true)]
     Hold,
@@ -66,12 +82,29 @@ enum Verb {
 pub fn main() -> ExitCode {
     let Cli { world, verbose, verb } = Cli::parse();
     let mut out = Out::new();
+    // The parts of the playground start with one thread and log on their own.
+    #[cfg(feature = "playground")]
+    if let Verb::Builtin { arguments } = verb {
+        return crate::playground::builtin(arguments);
+    }
+    let service = matches!(verb, Verb::Controller(_) | Verb::Daemon(_));
     log_to_stderr(match verbose {
+        0 if service => "info",
         0 => "warn",
         1 => "squall=debug,info",
         _ => "trace",
     });
     let result = match verb {
+        Verb::Playground(args) => {
+            return args.run().unwrap_or_else(|failure| {
+                out.say(&failure.to_string());
+                failure.exit().into()
+            });
+        }
+        #[cfg(feature = "playground")]
+        Verb::Builtin { .. } => Ok(Exit::Success),
+        Verb::Controller(args) => block_on(args.run(&world)),
+        Verb::Daemon(args) => block_on(args.run(&world)),
         Verb::Hold => hold(),
         Verb::Run(args) => block_on(args.run(&world, &mut out)),
         Verb::Apply(args) => block_on(args.run(&world, &mut out)),
