@@ -85,7 +85,12 @@ pub(crate) fn delete(path: &'static str, options: Value) -> Step {
 }
 
 /// A request whose body or content type is not what the other words make.
-pub(crate) fn raw(method: Method, path: &'static str, content_type: &'static str, body: impl Into<String>) -> Step {
+pub(crate) fn raw(
+    method: Method,
+    path: &'static str,
+    content_type: &'static str,
+    body: impl Into<String>,
+) -> Step {
     step(method, path, content_type, body.into())
 }
 
