@@ -121,7 +121,6 @@ fn next_batch(store: &Store, cursor: &mut Cursor, size: usize) -> RawArrayBuf {
         batch.push(document.as_ref());
         count += 1;
         bytes += length;
-        after = position + 1;
         *wanted -= 1;
         *wanted > 0
     });

@@ -159,8 +159,8 @@ impl Store {
         collections.get(namespace).map_or(0, |collection| collection.documents.len())
     }
 
-    /// Shows `visit` the matching documents with their positions, from position `from` to before `end`, until
-    /// it answers false.
+    /// Shows `visit` the matching documents with their positions, as far as they are in `range`, until it
+    /// answers false.
     pub(crate) fn scan(
         &self,
         namespace: &str,
@@ -177,9 +177,9 @@ impl Store {
                 _ => return,
             },
         };
-        let start = range.start;
-        for (offset, document) in collection.documents.get(range).unwrap_or_default().iter().enumerate() {
-            if filter.matches(document) && !visit(start + offset, document) {
+        let documents = collection.documents.iter().enumerate().take(range.end).skip(range.start);
+        for (position, document) in documents {
+            if filter.matches(document) && !visit(position, document) {
                 return;
             }
         }
