@@ -98,7 +98,7 @@ impl Args {
         match World::find(world).await {
             Ok(world) => cluster(&world, &mut checks).await,
             Err(failure) => {
-                checks.push(Check::fail("world", first_line(&failure), "see `squall doctor --help`"))
+                checks.push(Check::fail("world", first_line(&failure), "see `squall doctor --help`"));
             }
         }
         match self.output {
