@@ -28,6 +28,13 @@ pub struct CustomKind {
     problems: fn(&Value) -> Vec<Problem>,
 }
 
+impl CustomKind {
+    /// The `OpenAPI` schema that the CRD of this kind carries.
+    pub const fn schema(&self) -> &Value {
+        &self.schema
+    }
+}
+
 /// Made once: a schema takes a millisecond to derive, and every write of ours is held against one.
 static KINDS: LazyLock<[CustomKind; 2]> = LazyLock::new(|| {
     [

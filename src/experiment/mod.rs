@@ -9,6 +9,7 @@ pub mod peers;
 pub mod plan;
 pub mod selection;
 pub mod status;
+pub mod wanted;
 pub mod world;
 
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! One worker: pick a path, ask, report, wait for its next turn.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::Args;
+use crate::client::{Client, RequestError};
+use crate::mix::Mix;
+use crate::observe::{Observer, Outcome};
+
+/// The pause after a failed request when nothing else paces the worker: a refused connection is known within
+/// microseconds, and asking again at once would burn a processor.
+const BACK_OFF: Duration = Duration::from_millis(10);
+
+/// What a worker does.
+pub(crate) struct Plan {
+    client: Client,
+    mix: Mix,
+    pace: Option<Pace>,
+}
+
+/// The worker's turns: every `period`, the first one after `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    period: Duration,
+    offset: Duration,
+}
+
+impl Pace {
+    /// Each worker has an equal share of the rate, and the workers take turns evenly.
+    fn new(rate: u32, workers: u16, number: u16) -> Self {
+        let between_requests = Duration::from_secs(1) / rate.max(1);
+        Self { period: between_requests * u32::from(workers), offset: between_requests * u32::from(number) }
+    }
+
+    /// A turn missed because an answer took long is lost, not made up for: catching up would put a burst
+    /// behind every fault.
+    fn interval(self) -> Interval {
+        let mut turns = interval_at(tokio::time::Instant::now() + self.offset, self.period);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        turns
+    }
+}
+
+impl Plan {
+    /// The part of worker `number`, counted from 0.
+    pub(crate) fn new(args: &Args, number: u16) -> Self {
+        Self {
+            client: Client::new(args.url.clone(), args.timeout),
+            mix: args.mix.clone(),
+            pace: (!args.unthrottled).then(|| Pace::new(args.rate, args.workers, number)),
+        }
+    }
+}
+
+/// Works until `stop`; the request in flight is finished first.
+pub(crate) async fn run(plan: Plan, observer: Arc<Observer>, stop: CancellationToken) {
+    let Plan { mut client, mix, pace } = plan;
+    let mut turns = pace.map(Pace::interval);
+    let mut failing = false;
+    loop {
+        let turn = async {
+            match &mut turns {
+                Some(turns) => drop(turns.tick().await),
+                None if failing => sleep(BACK_OFF).await,
+                // Lets the other tasks run where the server always answers at once.
+                None => tokio::task::yield_now().await,
+            }
+        };
+        if stop.run_until_cancelled(turn).await.is_none() {
+            return;
+        }
+        let path = mix.pick();
+        let (time, start) = (SystemTime::now(), Instant::now());
+        let answer = client.get(path).await;
+        let elapsed = start.elapsed();
+        failing = answer.is_err();
+        let outcome = match answer {
+            Ok(status) => Outcome::Status(status),
+            Err(RequestError::Timeout) => Outcome::Timeout,
+            Err(error) => {
+                tracing::debug!(path, error = &error as &dyn std::error::Error, "no answer");
+                Outcome::Error
+            }
+        };
+        observer.record(path, outcome, time, elapsed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_the_rate_and_take_turns() {
+        let ms = Duration::from_millis;
+        let paces: Vec<Pace> = (0..4).map(|number| Pace::new(500, 4, number)).collect();
+        assert_eq!(paces.iter().map(|pace| pace.period).collect::<Vec<_>>(), [ms(8); 4]);
+        assert_eq!(paces.iter().map(|pace| pace.offset).collect::<Vec<_>>(), [ms(0), ms(2), ms(4), ms(6)]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Label and field selectors of list, watch and deletecollection.
+//!
+//! Grammar: `k8s.io/apimachinery/pkg/labels` (without the `>` and `<` of node affinity) and `pkg/fields`. Nothing here
+//! knows the store; a selector looks at one object.
+
+use serde_json::Value;
+
+use super::{Resource, StatusError};
+
+/// Both selectors of a request, parsed.
+#[derive(Debug, Default)]
+pub(super) struct Selector {
+    labels: Vec<LabelRequirement>,
+    fields: Vec<FieldRequirement>,
+}
+
+#[derive(Debug, PartialEq)]
+struct LabelRequirement {
+    key: String,
+    operator: Operator,
+}
+
+#[derive(Debug, PartialEq)]
+enum Operator {
+    Exists,
+    DoesNotExist,
+    In(Vec<String>),
+    NotIn(Vec<String>),
+}
+
+#[derive(Debug)]
+struct FieldRequirement {
+    pointer: String,
+    equal: bool,
+    value: String,
+}
+
+impl Selector {
+    /// Parses both selectors; only the fields that the resource declares selectable are accepted.
+    pub(super) fn parse(resource: &Resource, labels: &str, fields: &str) -> Result<Self, StatusError> {
+        let labels = split_outside_parentheses(labels)
+            .into_iter()
+            .map(|text| parse_label(text).ok_or(text))
+            .collect::<Result<_, _>>()
+            .map_err(|text| StatusError::bad_request(format!("unable to parse requirement: {text:?}")))?;
+        let fields = split_escaped(fields)
+            .into_iter()
+            .map(|text| parse_field(resource, &text))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether the object is selected.
+    pub(super) fn matches(&self, object: &Value) -> bool {
+        self.labels.iter().all(|requirement| {
+            let value =
+                object.pointer("/metadata/labels").and_then(|labels| labels.get(&requirement.key)?.as_str());
+            match (&requirement.operator, value) {
+                (Operator::Exists, value) => value.is_some(),
+                (Operator::DoesNotExist, value) => value.is_none(),
+                (Operator::In(wanted), value) => value.is_some_and(|value| wanted.iter().any(|w| w == value)),
+                (Operator::NotIn(refused), value) => {
+                    value.is_none_or(|value| !refused.iter().any(|r| r == value))
+                }
+            }
+        }) && self.fields.iter().all(|requirement| {
+            let value = match object.pointer(&requirement.pointer) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+            };
+            (value == requirement.value) == requirement.equal
+        })
+    }
+}
+
+fn parse_label(text: &str) -> Option<LabelRequirement> {
+    let requirement = |key: &str, operator| {
+        let key = key.trim();
+        (!key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)))
+            .then(|| LabelRequirement { key: key.to_owned(), operator })
+    };
+    if let Some((head, values)) = text.split_once('(') {
+        let values = values.trim_end().strip_suffix(')')?;
+        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
+        let (key, operator) = head.trim().rsplit_once(char::is_whitespace)?;
+        return match operator {
+            "in" => requirement(key, Operator::In(values)),
+            "notin" => requirement(key, Operator::NotIn(values)),
+            _ => None,
+        };
+    }
+    if let Some((key, value)) = text.split_once("!=") {
+        return requirement(key, Operator::NotIn(vec![label_value(value)?]));
+    }
+    if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
+        return requirement(key, Operator::In(vec![label_value(value)?]));
+    }
+    match text.trim().strip_prefix('!') {
+        Some(key) => requirement(key, Operator::DoesNotExist),
+        None => requirement(text, Operator::Exists),
+    }
+}
+
+fn label_value(text: &str) -> Option<String> {
+    let text = text.trim();
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)).then(|| text.to_owned())
+}
+
+fn parse_field(resource: &Resource, text: &str) -> Result<FieldRequirement, StatusError> {
+    let (equal, pair) = match text.split_once("!=") {
+        Some(pair) => (false, Some(pair)),
+        None => (true, text.split_once("==").or_else(|| text.split_once('='))),
+    };
+    let (path, value) = pair.ok_or_else(|| {
+        StatusError::bad_request(format!("invalid selector: {text:?}; can't understand {text:?}"))
+    })?;
+    let path = path.trim();
+    let always: &[&str] =
+        if resource.namespaced { &["metadata.name", "metadata.namespace"] } else { &["metadata.name"] };
+    if !always.contains(&path) && !resource.selectable.contains(&path) {
+        return Err(StatusError::bad_request(format!("field label not supported: {path}")));
+    }
+    let pointer = format!("/{}", path.replace('.', "/"));
+    Ok(FieldRequirement { pointer, equal, value: unescape(value) })
+}
+
+fn split_outside_parentheses(text: &str) -> Vec<&str> {
+    let mut depth = 0_u32;
+    let parts = text.split(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    if text.trim().is_empty() { Vec::new() } else { parts.collect() }
+}
+
+/// Splits at commas that no backslash protects; the escapes stay in the parts.
+fn split_escaped(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut escaped = false;
+    for c in text.chars() {
+        if c == ',' && !escaped {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pods() -> Resource {
+        Resource::builtin().into_iter().find(|resource| resource.plural == "pods").unwrap()
+    }
+
+    #[test]
+    fn selectors_select_as_in_kubernetes() {
+        let object = json!({
+            "metadata": { "name": "a,b", "namespace": "ns", "labels": { "app": "mongo", "tier": "", "x.io/y": "1" } },
+            "spec": { "nodeName": "machine2" },
+        });
+        for (labels, fields, expected) in [
+            ("", "", true),
+            ("app=mongo", "", true),
+            ("app==mongo,tier", "", true),
+            ("app = mongo , x.io/y in (0, 1)", "", true),
+            ("app!=mongo", "", false),
+            ("missing!=mongo", "", true),
+            ("app in (movies,mongo),tier in ()", "", true),
+            ("app notin (movies)", "", true),
+            ("missing notin (movies)", "", true),
+            ("missing in (movies)", "", false),
+            ("missing", "", false),
+            ("!missing", "", true),
+            ("!app", "", false),
+            ("tier=", "", true),
+            ("", "spec.nodeName=machine2", true),
+            ("", "spec.nodeName==machine2,metadata.namespace=ns", true),
+            ("", "spec.nodeName!=machine2", false),
+            ("", "status.phase=", true),
+            ("", r"metadata.name=a\,b", true),
+            ("app=mongo", "spec.nodeName=machine1", false),
+        ] {
+            let selector = Selector::parse(&pods(), labels, fields).unwrap();
+            assert_eq!(selector.matches(&object), expected, "labels {labels:?}, fields {fields:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_selectors_are_bad_requests() {
+        for (labels, fields) in [
+            ("app in (mongo", ""),
+            ("app among (mongo)", ""),
+            ("=mongo", ""),
+            ("app=a b", ""),
+            ("a&b", ""),
+            ("", "spec.nodeName"),
+            ("", "spec.containers=x"),
+        ] {
+            let error = Selector::parse(&pods(), labels, fields).unwrap_err();
+            assert_eq!(error.reason(), "BadRequest", "labels {labels:?}, fields {fields:?}");
+        }
+    }
+}
