@@ -22,7 +22,7 @@ const PARALLEL_WRITES: usize = 16;
 /// The API server refused, or was not reached.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {object}")]
-pub(super) struct Error {
+pub(super) struct ActError {
     operation: &'static str,
     object: String,
     source: kube::Error,
@@ -50,7 +50,7 @@ impl Actor {
     }
 
     /// Whether an experiment of this UID exists on the API server itself, whatever the store says.
-    pub(super) async fn exists(&self, (namespace, name): &Key, uid: &str) -> Result<bool, Error> {
+    pub(super) async fn exists(&self, (namespace, name): &Key, uid: &str) -> Result<bool, ActError> {
         let api: Api<NetworkChaos> = Api::namespaced(self.client.clone(), namespace);
         let found = api
             .get_opt(name)
@@ -60,7 +60,11 @@ impl Actor {
     }
 
     /// Does `actions` in their order; those on Injections that stand side by side, at once.
-    pub(super) async fn execute(&self, chaos: &NetworkChaos, actions: Vec<Action>) -> Result<Outcome, Error> {
+    pub(super) async fn execute(
+        &self,
+        chaos: &NetworkChaos,
+        actions: Vec<Action>,
+    ) -> Result<Outcome, ActError> {
         let mut rest = actions.into_iter().peekable();
         while let Some(action) = rest.next() {
             let outcome = if is_of_injection(&action) {
@@ -80,7 +84,7 @@ impl Actor {
     }
 
     /// Does actions on Injections, several at once.
-    pub(super) async fn on_injections(&self, actions: Vec<Action>) -> Result<Outcome, Error> {
+    pub(super) async fn on_injections(&self, actions: Vec<Action>) -> Result<Outcome, ActError> {
         let outcomes: Vec<Outcome> = futures::stream::iter(actions)
             .map(|action| self.on_injection(action))
             .buffer_unordered(PARALLEL_WRITES)
@@ -89,7 +93,7 @@ impl Actor {
         Ok(if outcomes.contains(&Outcome::Again) { Outcome::Again } else { Outcome::Done })
     }
 
-    async fn on_experiment(&self, chaos: &NetworkChaos, action: Action) -> Result<Outcome, Error> {
+    async fn on_experiment(&self, chaos: &NetworkChaos, action: Action) -> Result<Outcome, ActError> {
         let namespace = chaos.metadata.namespace.as_deref().unwrap_or_default();
         let on = On {
             api: Api::namespaced(self.client.clone(), namespace),
@@ -108,7 +112,7 @@ impl Actor {
         }
     }
 
-    async fn on_injection(&self, action: Action) -> Result<Outcome, Error> {
+    async fn on_injection(&self, action: Action) -> Result<Outcome, ActError> {
         let on = |name: String| On {
             api: Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE),
             store: &self.stores.injections,
@@ -167,7 +171,7 @@ where
 {
     /// Puts a finalizer on, or takes it off. The resource version guards the others' finalizers, and
     /// guards against letting go of what has changed since it was looked at.
-    async fn set_finalizer(&self, name: &str, wanted: bool) -> Result<Outcome, Error> {
+    async fn set_finalizer(&self, name: &str, wanted: bool) -> Result<Outcome, ActError> {
         let Some(object) = self.store.get(&self.key) else { return Ok(Outcome::Again) };
         let mut finalizers = object.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != name);
@@ -180,26 +184,30 @@ where
         self.learn("set the finalizers of", patched).await
     }
 
-    async fn json_patch(&self, patch: Value) -> Result<Outcome, Error> {
+    async fn json_patch(&self, patch: Value) -> Result<Outcome, ActError> {
         let patch = self.patch(patch)?;
         let patched = self.api.patch(&self.key.1, &PatchParams::default(), &patch).await;
         self.learn("patch", patched).await
     }
 
     /// Replaces the whole status: a merge patch could not take anything away from it.
-    async fn replace_status(&self, status: &ChaosStatus) -> Result<Outcome, Error> {
+    async fn replace_status(&self, status: &ChaosStatus) -> Result<Outcome, ActError> {
         let patch = self.patch(json!([{"op": "add", "path": "/status", "value": status}]))?;
         let patched = self.api.patch_status(&self.key.1, &PatchParams::default(), &patch).await;
         self.learn("write the status of", patched).await
     }
 
-    fn patch(&self, patch: Value) -> Result<Patch<()>, Error> {
+    fn patch(&self, patch: Value) -> Result<Patch<()>, ActError> {
         let patch = serde_json::from_value(patch);
         patch.map(Patch::Json).map_err(|source| self.error("patch", kube::Error::SerdeError(source)))
     }
 
     /// Puts what came back into the store. What was not as believed is read again.
-    async fn learn(&self, operation: &'static str, answer: Result<K, kube::Error>) -> Result<Outcome, Error> {
+    async fn learn(
+        &self,
+        operation: &'static str,
+        answer: Result<K, kube::Error>,
+    ) -> Result<Outcome, ActError> {
         match answer {
             Ok(object) => {
                 self.store.put(object);
@@ -221,12 +229,12 @@ where
         }
     }
 
-    fn error(&self, operation: &'static str, source: kube::Error) -> Error {
+    fn error(&self, operation: &'static str, source: kube::Error) -> ActError {
         let (namespace, name) = &self.key;
         error(operation, format!("{} {namespace}/{name}", K::kind(&())), source)
     }
 }
 
-const fn error(operation: &'static str, object: String, source: kube::Error) -> Error {
-    Error { operation, object, source }
+const fn error(operation: &'static str, object: String, source: kube::Error) -> ActError {
+    ActError { operation, object, source }
 }

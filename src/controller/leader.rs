@@ -55,32 +55,20 @@ pub(super) async fn contend(
     stop: CancellationToken,
 ) {
     let mut elector = Elector::new(client, identity, times);
-    let mut failing = false;
-    loop {
+    while !stop.is_cancelled() {
         let began = Instant::now();
-        match elector.attempt(began).await {
-            Ok(()) => failing = false,
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "leader election");
-                }
-                failing = true;
-            }
-        }
+        let result = elector.attempt(began).await;
+        elector.log(result);
         let leads = elector.leads(Instant::now());
         leading.send_if_modified(|leading| std::mem::replace(leading, leads) != leads);
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => {}
             () = tokio::time::sleep_until(elector.next_look(began)) => {}
         }
     }
     leading.send_replace(false);
-    if let Err(error) = elector.give_back().await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the next leader has to wait for the Lease to run out"
-        );
-    }
+    let result = elector.give_back().await;
+    elector.log(result);
 }
 
 struct Elector {
@@ -91,12 +79,25 @@ struct Elector {
     held: Option<(Lease, Instant)>,
     /// The Lease of somebody else as it was seen, and since when it has looked like this.
     seen: Option<(LeaseSpec, Instant)>,
+    /// Whether the last attempt failed, and was logged.
+    failing: bool,
 }
 
 impl Elector {
     fn new(client: Client, identity: String, times: LeaseTimes) -> Self {
         let api = Api::namespaced(client, SYSTEM_NAMESPACE);
-        Self { api, identity, times, held: None, seen: None }
+        Self { api, identity, times, held: None, seen: None, failing: false }
+    }
+
+    /// Logs the first of several failures in a row.
+    fn log(&mut self, result: Result<(), Error>) {
+        let failed = result.is_err();
+        if let Err(error) = result
+            && !self.failing
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "leader election");
+        }
+        self.failing = failed;
     }
 
     /// How long after its last renewal a holder still acts.

@@ -58,7 +58,7 @@ impl Options {
 
 /// Why a controller ended although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ControllerError {
     /// A part of it ended; a controller without it would act on what is no longer so.
     #[error("the {0} of the controller ended unexpectedly; start it again")]
     PartEnded(&'static str),
@@ -68,7 +68,11 @@ pub enum Error {
 ///
 /// # Errors
 /// A part of it ended by itself.
-pub async fn run(client: Client, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(
+    client: Client,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ControllerError> {
     let stores = Stores::new();
     let mut watches = JoinSet::new();
     stores.watch(&client, &mut watches);
@@ -86,14 +90,14 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     };
     tokio::select! {
         () = shutdown => {}
-        _ = watches.join_next() => return Err(Error::PartEnded("watches")),
-        _ = election.join_next() => return Err(Error::PartEnded("leader election")),
-        () = act_while_leading(&context, led) => return Err(Error::PartEnded("leader election")),
+        _ = watches.join_next() => return Err(ControllerError::PartEnded("watches")),
+        _ = election.join_next() => return Err(ControllerError::PartEnded("leader election")),
+        () = act_while_leading(&context, led) => return Err(ControllerError::PartEnded("leader election")),
     }
     stop.cancel();
     match election.join_next().await {
         None | Some(Ok(())) => Ok(()),
-        Some(Err(_)) => Err(Error::PartEnded("leader election")),
+        Some(Err(_)) => Err(ControllerError::PartEnded("leader election")),
     }
 }
 
@@ -170,7 +174,7 @@ impl Context {
     }
 
     /// Takes one step with one experiment.
-    async fn step(&self, key: &Key) -> Result<Outcome, act::Error> {
+    async fn step(&self, key: &Key) -> Result<Outcome, act::ActError> {
         let chaos = self.stores.experiments.get(key);
         let uid = chaos.as_ref().and_then(|chaos| chaos.uid()).unwrap_or_default();
         if self.leave_orphans(key, &uid).await? == Outcome::Again {
@@ -196,7 +200,7 @@ impl Context {
 
     /// Lets go of the Injections of earlier experiments of this name. The API server is asked before: a
     /// watch may only be late.
-    async fn leave_orphans(&self, key: &Key, uid: &str) -> Result<Outcome, act::Error> {
+    async fn leave_orphans(&self, key: &Key, uid: &str) -> Result<Outcome, act::ActError> {
         let orphans = self.stores.injections.filter(|injection| {
             let experiment = &injection.spec.experiment;
             experiment.uid != uid && (&experiment.namespace, &experiment.name) == (&key.0, &key.1)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::act::{Error, Outcome};
+use super::act::{ActError, Outcome};
 use super::stores::Key;
 
 /// How many steps are under way at once.
@@ -64,7 +64,7 @@ impl Schedule {
     }
 
     /// A step is over.
-    pub(super) fn done(&mut self, key: Key, outcome: Result<Outcome, Error>, now: Instant) {
+    pub(super) fn done(&mut self, key: Key, outcome: Result<Outcome, ActError>, now: Instant) {
         self.running.remove(&key);
         match outcome {
             Ok(outcome) => {
