@@ -1,6 +1,14 @@
 //! The program as its users and their scripts meet it: the real binary against the in-memory API server on a unix socket,
 //! with a stand-in for the controller that writes status as the real one does.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what is wrong"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 //!
 //! After a deliberate change of a message run with `SQUALL_UPDATE_EXPECTED=1` and read the difference.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what is wrong")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

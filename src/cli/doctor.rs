@@ -102,7 +102,8 @@ impl Args {
         match World::find(world).await {
             Ok(world) => cluster(&world, &mut checks).await,
             Err(failure) => {
-                checks.push(Check::fail("world", first_line(&failure), "see `squall doctor --help`"));
+                let cure = failure.to_do().unwrap_or("choose another with --context or --playground");
+                checks.push(Check::fail("world", failure.reason(), cure));
             }
         }
         match self.output {
@@ -119,10 +120,6 @@ impl Args {
         let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
         Ok(if failed { Exit::Error } else { Exit::Success })
     }
-}
-
-fn first_line(failure: &Failure) -> String {
-    failure.to_string().trim_start_matches("error: ").lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 async fn cluster(world: &World, checks: &mut Vec<Check>) {

@@ -5,6 +5,7 @@
 
 mod age;
 mod apply;
+mod controller;
 mod daemon;
 mod doctor;
 mod exit;
@@ -23,6 +24,7 @@ mod stop;
 mod table;
 mod world;
 
+#[cfg(feature = "playground")]
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
@@ -62,6 +64,7 @@ enum Verb {
     Logs(logs::Args),
     Stop(stop::Args),
     Doctor(doctor::Args),
+    Controller(controller::Args),
     Daemon(daemon::Args),
     /// Runs a part of the playground
     #[cfg(feature = "playground")]
@@ -100,7 +103,7 @@ pub fn main() -> ExitCode {
 impl Verb {
     fn run(self, world: &WorldArgs, out: &mut Out) -> Result<ExitCode> {
         let exit = match self {
-            Self::Playground(args) => return args.run(out),
+            Self::Playground(args) => return args.run(),
             #[cfg(feature = "playground")]
             Self::Builtin { arguments } => return Ok(crate::playground::builtin(arguments)),
             #[cfg(feature = "playground")]
@@ -112,7 +115,8 @@ impl Verb {
             Self::Logs(args) => block_on(args.run(world, out)),
             Self::Stop(args) => block_on(args.run(world, out)),
             Self::Doctor(args) => block_on(args.run(world, out)),
-            Self::Daemon(args) => serve(args.run(world)),
+            Self::Controller(args) => block_on(args.run(world)),
+            Self::Daemon(args) => block_on(args.run(world)),
         };
         exit.map(ExitCode::from)
     }
@@ -123,7 +127,7 @@ impl Verb {
         match (self, verbose) {
             #[cfg(feature = "playground")]
             (Self::Builtin { .. }, _) => None,
-            (Self::Daemon(_), 0) => Some("info"),
+            (Self::Controller(_) | Self::Daemon(_), 0) => Some("info"),
             (_, 0) => Some("warn"),
             (_, 1) => Some("squall=debug,info"),
             _ => Some("trace"),
@@ -131,13 +135,7 @@ impl Verb {
     }
 }
 
-/// Runs a part of Squall: its watches must not wait for its writes.
-fn serve(part: impl Future<Output = Result<Exit>>) -> Result<Exit> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_all().build().map_err(Failure::new)?.block_on(part)
-}
-
-/// Runs a verb of the user's on one thread: it waits for the network and nothing else.
+/// Runs a verb on one thread: it waits for the network and nothing else.
 fn block_on(verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?.block_on(verb)
 }

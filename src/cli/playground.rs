@@ -1,41 +1,41 @@
-//! `squall playground`: a cluster in a sandbox of the user's own.
+//! `squall playground`: a three-node cluster in a sandbox of the user's own.
+
+use std::process::ExitCode;
 
 use super::exit::{Failure, Result};
 
-/// Run a three-node cluster in a sandbox, with an application to break
+/// Start a playground: three nodes and an application under load, without root and without a cluster
 ///
-/// Needs no root, no cluster and no images. Runs the movies server, its database and a client that keeps them busy, with
-/// Squall's controller and daemons beside them. Every other verb, typed in another terminal, then talks to it. Ctrl-C ends
-/// it, and nothing of it is left but the database's files.
+/// Everything runs in Linux namespaces of your own. Other terminals find it by themselves: every verb talks to the
+/// running playground unless told otherwise. Ctrl-C ends it and leaves nothing behind.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = "Examples:
   squall playground --headless
-  squall playground --headless --name second
-  squall --playground second get pods")]
+  squall playground --headless --name second")]
 pub(crate) struct Args {
-    /// Its name: several run side by side
+    /// Its name; several run side by side
     #[arg(long, value_name = "NAME", default_value = "default")]
     name: String,
-    /// Without the console: print progress and wait for Ctrl-C
+    /// Do not open the console: print what happens and stay in the foreground. There is no console in this release, so
+    /// it is the same without
     #[arg(long)]
     headless: bool,
 }
 
 impl Args {
-    /// To be called before the process has a second thread.
+    /// To be called while the process has one thread: the kernel refuses a new user namespace to one that has more.
     #[cfg(feature = "playground")]
-    pub(super) fn run(self, out: &mut super::Out) -> Result<std::process::ExitCode> {
-        use crate::playground::{Options, run};
-        if !self.headless {
-            out.say("the console is not in this release: running as with --headless");
-        }
-        run(Options { name: self.name, headless: true, ..Options::default() }).map_err(Failure::new)
+    pub(super) fn run(self) -> Result<ExitCode> {
+        use crate::playground::{self, Options};
+        tracing::debug!(headless = self.headless, "the playground has no console yet");
+        playground::run(Options { name: self.name, ..Options::default() }).map_err(Failure::new)
     }
 
+    /// This build is for clusters.
     #[cfg(not(feature = "playground"))]
-    pub(super) fn run(self, _out: &mut super::Out) -> Result<std::process::ExitCode> {
-        let Self { name, headless: _ } = self;
-        Err(Failure::message(format!("this build has no playground; {name} cannot be started"))
-            .cure("use a build with the feature `playground`, as `cargo build` makes it"))
+    pub(super) fn run(self) -> Result<ExitCode> {
+        tracing::debug!(name = self.name, headless = self.headless, "not in this build");
+        Err(Failure::message("this build of squall has no playground")
+            .cure("build it with the feature `playground`, which is on by default"))
     }
 }

@@ -31,8 +31,7 @@ pub(super) fn run(out: &mut Out) -> Result<Exit> {
 /// Makes a table that belongs to its socket, and reads it back.
 #[cfg(feature = "playground")]
 fn table() -> std::result::Result<(), String> {
-    use crate::daemon::sys::netlink::Protocol;
-    use crate::daemon::sys::netns::NetNs;
+    use crate::daemon::sys::netlink::{Protocol, Socket};
     use crate::daemon::sys::nft;
     use crate::network::table::{Family, TablePlan};
 
@@ -48,8 +47,7 @@ fn table() -> std::result::Result<(), String> {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    let network = NetNs::open("/proc/self/ns/net").map_err(|error| chain(&error))?;
-    let mut socket = network.socket(Protocol::Netfilter).map_err(|error| chain(&error))?;
+    let mut socket = Socket::open(Protocol::Netfilter).map_err(|error| chain(&error))?;
     nft::install(&mut socket, &plan).map_err(|error| chain(&error))?;
     let tables = nft::list_tables(&mut socket).map_err(|error| chain(&error))?;
     if tables.iter().any(|table| table.name == plan.name && table.owner.is_some()) {

@@ -185,12 +185,14 @@ async fn set_up(handle: &Handle, index: u32) -> Result<(), Error> {
     handle.link().set(link).execute().await.map_err(netlink("set an interface up"))
 }
 
-/// Switches of the root namespace: forward, and never tell a pod a shorter way past the translation.
+/// Switches of the root namespace: forward, never tell a pod a shorter way past the translation, and refuse every
+/// packet to a Service without endpoints (by default only a few ICMP errors per second are sent, icmp(7)).
 fn set_switches() -> Result<(), Error> {
     let switches = [
         ("/proc/sys/net/ipv4/ip_forward", "1"),
         ("/proc/sys/net/ipv4/conf/all/send_redirects", "0"),
         ("/proc/sys/net/ipv4/conf/sq0/send_redirects", "0"),
+        ("/proc/sys/net/ipv4/icmp_ratelimit", "0"),
     ];
     for (path, value) in switches {
         fs::write(path, value).map_err(|source| Error::Sysctl { path, source })?;

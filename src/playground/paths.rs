@@ -2,7 +2,7 @@
 //! name unique, and the socket through which other terminals join.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -195,7 +195,7 @@ fn lock(state: &Path, socket: &Path, name: &str) -> Result<Flock<File>, Error> {
             Err((again, Errno::EWOULDBLOCK)) => folder = again,
             Err((_, errno)) => return Err(failed(errno.into())),
         }
-        if UnixStream::connect(socket).is_ok() {
+        if answers(socket) {
             return Err(Error::Running { name: name.to_owned(), socket: socket.to_owned() });
         }
         if Instant::now() > deadline {
@@ -205,13 +205,30 @@ fn lock(state: &Path, socket: &Path, name: &str) -> Result<Flock<File>, Error> {
     }
 }
 
+/// Whether a playground lives behind the socket. One that is being killed still takes connections until its last
+/// thread is gone, but closes them without a word; one that has just started answers late.
+fn answers(socket: &Path) -> bool {
+    let ask = || -> io::Result<usize> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PREVIOUS_ENDS))?;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.read(&mut [0])
+    };
+    match ask() {
+        Ok(count) => count > 0,
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    }
+}
+
 /// Makes the socket, in place of one that a killed playground left.
 fn listen(path: &Path, name: &str) -> Result<UnixListener, Error> {
     let failed = |source| Error::Socket { path: path.to_owned(), source };
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(Error::Running { name: name.to_owned(), socket: path.to_owned() }),
+    match fs::symlink_metadata(path) {
+        Ok(_) if answers(path) => {
+            return Err(Error::Running { name: name.to_owned(), socket: path.to_owned() });
+        }
+        Ok(_) => fs::remove_file(path).map_err(failed)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
         Err(e) => return Err(failed(e)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
@@ -255,14 +272,20 @@ mod tests {
     fn a_name_is_claimed_once() {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());
-        let _first = claim(&places, "one").unwrap();
+        let mut first = claim(&places, "one").unwrap();
         let _other_name = claim(&places, "two").unwrap();
+        let listener = first.listener.take().unwrap();
+        let alive = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        });
         match claim(&places, "one") {
             Err(Error::Running { name, socket }) => {
                 assert_eq!((name.as_str(), socket), ("one", places.socket("one")))
             }
             other => panic!("{:?}", other.map(|_| "claimed twice")),
         }
+        alive.join().unwrap();
     }
 
     #[test]

@@ -332,3 +332,65 @@ fn records_of(services: &[Service], pods: &[Pod]) -> Records {
     }
     Records { addresses }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(spec: serde_json::Value) -> Service {
+        let metadata = json!({ "name": "db", "namespace": "default" });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+    }
+
+    fn pod(host: u8, ready: bool) -> Pod {
+        let ready = if ready { "True" } else { "False" };
+        serde_json::from_value(json!({
+            "metadata": { "name": format!("db-{host}"), "namespace": "default", "labels": { "app": "db" } },
+            "spec": { "containers": [{ "name": "c", "ports": [{ "name": "wire", "containerPort": 27017 }] }] },
+            "status": {
+                "podIP": format!("10.244.1.{host}"),
+                "conditions": [{ "type": "Ready", "status": ready }],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_ready_endpoint_gets_an_equal_share() {
+        let service = service(json!({
+            "clusterIP": "10.96.1.0", "selector": { "app": "db" }, "ports": [{ "port": 80, "targetPort": "wire" }],
+        }));
+        let pods = [pod(4, true), pod(2, true), pod(3, false), pod(5, true)];
+        let forwards = forwards_of(&service, &backends(&service, &pods));
+        let targets: Vec<_> = [2, 4, 5].map(|host| (Ipv4Addr::new(10, 244, 1, host), 27017)).into();
+        assert_eq!(forwards[0].targets, targets);
+        let chance = |rule: &Rule| {
+            let random = rule.matches.iter().find_map(|condition| match condition {
+                Match::Random { modulus, .. } => Some(1.0 / f64::from(*modulus)),
+                _ => None,
+            });
+            random.unwrap_or(1.0)
+        };
+        let mut left = 1.0;
+        for rule in rules_of(&forwards[0]) {
+            let share = left * chance(&rule);
+            assert!((share - 1.0 / 3.0).abs() < 1e-9, "{rule:?} gets {share}");
+            left -= share;
+        }
+        plan(&forwards).check().unwrap();
+    }
+
+    #[test]
+    fn names_follow_the_kind_of_service() {
+        let pods = [pod(2, true), pod(3, false)];
+        let cases = [
+            (json!({ "clusterIP": "10.96.1.0" }), vec![Ipv4Addr::new(10, 96, 1, 0)]),
+            (json!({ "clusterIP": "None", "selector": { "app": "db" } }), vec![Ipv4Addr::new(10, 244, 1, 2)]),
+            (json!({}), vec![]),
+        ];
+        for (spec, expected) in cases {
+            let records = records_of(&[service(spec.clone())], &pods);
+            assert_eq!(records.addresses["db.default.svc.cluster.local."], expected, "{spec}");
+        }
+    }
+}

@@ -82,7 +82,7 @@ impl Connection {
         match self.converse(&mut stream).await {
             Ok(()) => tracing::trace!(%peer, "connection closed"),
             Err(error @ WireError::Io(_)) => {
-                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection lost")
+                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection lost");
             }
             Err(error) => tracing::warn!(%peer, %error, "connection closed because of what it sent"),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt as _};
@@ -45,6 +45,8 @@ pub(super) struct Worker {
     cells: Vec<Arc<Cell>>,
     dirty: Arc<Notify>,
     place: Place,
+    /// The status that the API server has from us. What the watch shows of it may be older.
+    written: Option<PodStatus>,
 }
 
 impl Worker {
@@ -72,6 +74,7 @@ impl Worker {
             node,
             pod,
             removed,
+            written: first.status.clone(),
         }
     }
 
@@ -225,13 +228,14 @@ impl Worker {
         }
         let pod = self.current();
         let containers = self.cells.iter().map(|cell| cell.status.borrow().clone()).collect();
-        let wanted = status::of_pod(&pod, &self.place, containers, Timestamp::now());
-        if pod.status.as_ref() == Some(&wanted) {
+        let old = self.written.as_ref();
+        let wanted = status::of_pod(&pod, old, &self.place, containers, Timestamp::now());
+        if old == Some(&wanted) {
             return;
         }
         let patch = Patch::Merge(json!({ "metadata": { "uid": self.uid }, "status": wanted }));
         match self.api.patch_status(&self.name, &PatchParams::default(), &patch).await {
-            Ok(_) => {}
+            Ok(_) => self.written = Some(wanted),
             Err(kube::Error::Api(status)) if status.is_not_found() => self.removed.cancel(),
             Err(error) => {
                 tracing::warn!(%error, pod = self.name, "cannot write a pod's status");
