@@ -107,15 +107,12 @@ impl Places {
 
     /// The folder of all sockets: `$XDG_RUNTIME_DIR/squall`, else a folder of the user's under the temporary folder.
     pub fn socket_folder(&self) -> PathBuf {
-        match self.runtime_dir.clone().or_else(|| absolute("XDG_RUNTIME_DIR")) {
-            Some(folder) => folder.join("squall"),
-            None => std::env::temp_dir().join(format!("squall-{}", geteuid())),
-        }
+        self.runtime_dir.as_ref().map_or_else(crate::paths::socket_folder, |folder| folder.join("squall"))
     }
 
     /// The socket of playground `name`. It need not exist.
     pub fn socket(&self, name: &str) -> PathBuf {
-        self.socket_folder().join(format!("{name}.sock"))
+        crate::paths::socket(&self.socket_folder(), name)
     }
 }
 
