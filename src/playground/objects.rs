@@ -29,14 +29,11 @@ pub(super) const MACHINES: [(&str, Ipv4Addr); 3] = [
     ("machine3", Ipv4Addr::new(192, 168, 33, 12)),
 ];
 
-/// Where the playground puts what could run anywhere, so that a fault has the same path in every run.
-const PLACES: [(&str, &str); 2] = [("traffic", "machine1"), ("mongo", "machine3")];
-
 /// The sample services as a user would apply them.
 const MANIFESTS: [&str; 3] = [
-    include_str!("../../sample-services/database/kubernetes.yaml"),
-    include_str!("../../sample-services/movies/kubernetes.yaml"),
-    include_str!("../../sample-services/traffic/kubernetes.yaml"),
+    include_str!("../../sample-services/database/k8s.yaml"),
+    include_str!("../../sample-services/movies/k8s.yaml"),
+    include_str!("../../sample-services/traffic/k8s.yaml"),
 ];
 
 /// Why the cluster's first objects could not be made.
@@ -83,8 +80,7 @@ where
 }
 
 /// Creates an object of a manifest; kinds that this cluster does not have (a ServiceMonitor) are left out.
-async fn apply(client: &Client, resources: &[Resource], mut value: Value) -> Result<(), Error> {
-    place(&mut value);
+async fn apply(client: &Client, resources: &[Resource], value: Value) -> Result<(), Error> {
     let object: DynamicObject = serde_json::from_value(value)?;
     let types = object.types.clone().unwrap_or_default();
     let Ok(kind) = GroupVersionKind::try_from(&types) else { return Ok(()) };
@@ -99,24 +95,6 @@ async fn apply(client: &Client, resources: &[Resource], mut value: Value) -> Res
     };
     let what = format!("{} {}", types.kind, object.name_any());
     api.create(&PostParams::default(), &object).await.map(drop).map_err(|source| Error::Api { what, source })
-}
-
-/// Adds the playground's placement and number of replicas to a Deployment of the sample services.
-fn place(object: &mut Value) {
-    if object.get("kind").and_then(Value::as_str) != Some("Deployment") {
-        return;
-    }
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if name == "server-app"
-        && let Some(spec) = object.get_mut("spec")
-    {
-        spec["replicas"] = json!(2);
-    }
-    let machine = PLACES.iter().find(|(deployment, _)| *deployment == name).map(|(_, machine)| machine);
-    if let (Some(machine), Some(pod)) = (machine, object.pointer_mut("/spec/template/spec")) {
-        pod["nodeSelector"] = json!({ HOSTNAME: machine });
-        pod["tolerations"] = json!([{ "key": CONTROL_PLANE, "operator": "Exists" }]);
-    }
 }
 
 fn node(number: usize, name: &str, address: Ipv4Addr) -> Result<Node, serde_json::Error> {
@@ -230,12 +208,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manifests_are_complete_and_placed() {
+    fn manifests_are_complete_and_say_where() {
         let mut found = BTreeMap::new();
         for manifest in MANIFESTS {
             for document in serde_yaml::Deserializer::from_str(manifest) {
-                let mut value = Value::deserialize(document).unwrap();
-                place(&mut value);
+                let value = Value::deserialize(document).unwrap();
                 let kind = value["kind"].as_str().unwrap_or_default();
                 let name = value["metadata"]["name"].as_str().unwrap_or_default();
                 found.insert(format!("{kind}/{name}"), value.clone());

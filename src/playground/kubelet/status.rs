@@ -38,14 +38,14 @@ pub(super) fn terminated(end: ContainerStateTerminated) -> ContainerState {
     ContainerState { terminated: Some(end), ..ContainerState::default() }
 }
 
-/// The status of `pod`; what has not changed since the status it has now keeps its transition times.
+/// The status of `pod`; conditions that hold as they did in `old` keep their transition times.
 pub(super) fn of_pod(
     pod: &Pod,
+    old: Option<&PodStatus>,
     place: &Place,
     containers: Vec<ContainerStatus>,
     now: Timestamp,
 ) -> PodStatus {
-    let old = pod.status.as_ref();
     let phase = phase(pod, &containers);
     let finished = matches!(phase, "Succeeded" | "Failed");
     let unready: Vec<_> = containers.iter().filter(|c| !c.ready).map(|c| c.name.as_str()).collect();
