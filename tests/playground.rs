@@ -1,5 +1,8 @@
 //! The playground as its users meet it: the whole stack, as an ordinary user, on this machine's kernel.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
+#![expect(clippy::indexing_slicing, reason = "a test stops at what is wrong")]
+
 #[path = "support/playground.rs"]
 mod support;
 
@@ -346,6 +349,8 @@ fn a_killed_playground_leaves_nothing() {
     };
     thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|number| scope.spawn(move || lane(number))).collect();
-        lanes.into_iter().for_each(|lane| lane.join().expect("a lane"));
+        for lane in lanes {
+            lane.join().expect("a lane");
+        }
     });
 }
