@@ -5,7 +5,7 @@
 //!
 //! * [`api`] – the objects; [`manifest`] – text to objects; [`experiment`] and [`network`] – what they
 //!   mean. Pure: no input, no output.
-//! * [`cli`] – the verbs. `controller` – turns experiments into Injections. [`daemon`] – runs on every
+//! * [`cli`] – the verbs. [`controller`] – turns experiments into Injections. [`daemon`] – runs on every
 //!   node and makes its kernel look like the Injections of that node.
 //! * `playground` – a three-node cluster in one rootless sandbox (feature `playground`).
 //! * [`apiserver`] – an API server in memory, for the playground and the tests; [`client`] and [`paths`]
@@ -15,6 +15,7 @@ pub mod api;
 pub mod apiserver;
 pub mod cli;
 pub mod client;
+pub mod controller;
 pub mod daemon;
 pub mod experiment;
 pub mod manifest;

@@ -1,6 +1,8 @@
 //! The sample services' manifests are Kubernetes objects, and no field in them is misspelt: what the API types
 //! do not know is lost when an object goes through them.
 
+#![cfg(test)]
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Service};
 use serde::Serialize;

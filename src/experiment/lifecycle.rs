@@ -291,11 +291,17 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         targets: (targets.len() >= known).then_some(&targets[..]),
     };
     let mut actions = Vec::new();
-    // That it is over must be written before anything is taken away, or a controller that starts in
-    // between would begin anew.
     write_status(&old, &decided, &mut actions);
     let events = actions.split_off(actions.len().min(1));
-    actions.extend(injections.iter().filter_map(|injection| deletion(injection)));
+    let deletions = injections.iter().filter_map(|injection| deletion(injection));
+    if old.experiment.ended == decided.ended {
+        // What is asked for goes first, the report of it second.
+        actions.splice(0..0, deletions);
+    } else {
+        // That it is over must be written before anything is taken away, or a controller that starts in
+        // between would begin anew.
+        actions.extend(deletions);
+    }
     if releases.is_some() {
         let held =
             injections.iter().filter(|injection| has_finalizer(injection.finalizers(), RECOVERED_FINALIZER));

@@ -94,6 +94,13 @@ pub fn run(options: Options) -> Result<ExitCode, PlaygroundError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Enters a sandbox as a playground does, to find out whether this machine allows it. There is no way back out.
+///
+/// To be called before the process has a second thread.
+pub(crate) fn enter_sandbox() -> Result<(), Error> {
+    Ok(sandbox::enter()?)
+}
+
 /// Runs a hidden verb: what follows `squall builtin` on the command line.
 pub fn builtin(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "the program under test is a child")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -42,21 +42,23 @@ impl Home {
             }
         }
         let program = folder.path().join("squall");
-        let original = env!("CARGO_BIN_EXE_squall");
-        if fs::hard_link(original, &program).is_err() {
-            fs::copy(original, &program).expect("a copy of the program");
+        // ./test puts a copy where the ordinary user can read it.
+        let original = std::env::var_os("SQUALL_BIN").map_or(env!("CARGO_BIN_EXE_squall").into(), PathBuf::from);
+        if fs::hard_link(&original, &program).is_err() {
+            fs::copy(&original, &program).expect("a copy of the program");
         }
         Self { folder, program }
     }
 
-    fn command(&self, name: &str) -> Command {
+    /// The program with a clean environment but for the folders, as the ordinary user.
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
-            .args(["playground", "--headless", "--name", name])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
             .env("HOME", "/nonexistent")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if geteuid().is_root() {
@@ -65,9 +67,18 @@ impl Home {
         command
     }
 
+    /// Starts a verb beside the playground and writes `input` to it.
+    pub(crate) fn squall(&self, arguments: &[&str], input: &str) -> Child {
+        let mut child = self.command().args(arguments).stdin(Stdio::piped()).spawn().expect("start squall");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("write to squall");
+        child
+    }
+
     /// Starts a playground and does not wait for anything.
     pub(crate) fn spawn(&self, name: &str) -> Playground {
-        let mut child = self.command(name).spawn().expect("start squall");
+        let mut command = self.command();
+        command.args(["playground", "--headless", "--name", name]).stdin(Stdio::null());
+        let mut child = command.spawn().expect("start squall");
         let socket = self.folder.path().join(format!("run/squall/{name}.sock"));
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
