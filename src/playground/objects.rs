@@ -38,7 +38,7 @@ const MANIFESTS: [&str; 3] = [
 
 /// Why the cluster's first objects could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum ObjectsError {
     #[error("the API server refused {what}")]
     Api {
         what: String,
@@ -52,7 +52,7 @@ pub(super) enum Error {
 }
 
 /// Makes them all.
-pub(super) async fn create(client: &Client, resources: &[Resource]) -> Result<(), Error> {
+pub(super) async fn create(client: &Client, resources: &[Resource]) -> Result<(), ObjectsError> {
     let system: Namespace = serde_json::from_value(json!({ "metadata": { "name": SYSTEM_NAMESPACE } }))?;
     make(&Api::all(client.clone()), &system).await?;
     for (number, (name, address)) in MACHINES.iter().enumerate() {
@@ -70,17 +70,17 @@ pub(super) async fn create(client: &Client, resources: &[Resource]) -> Result<()
     Ok(())
 }
 
-async fn make<K>(api: &Api<K>, object: &K) -> Result<(), Error>
+async fn make<K>(api: &Api<K>, object: &K) -> Result<(), ObjectsError>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
 {
     let what = || object.name_any();
     let made = api.create(&PostParams::default(), object).await;
-    made.map(drop).map_err(|source| Error::Api { what: what(), source })
+    made.map(drop).map_err(|source| ObjectsError::Api { what: what(), source })
 }
 
-/// Creates an object of a manifest; kinds that this cluster does not have (a ServiceMonitor) are left out.
-async fn apply(client: &Client, resources: &[Resource], value: Value) -> Result<(), Error> {
+/// Creates an object of a manifest; kinds that this cluster does not have (a `ServiceMonitor`) are left out.
+async fn apply(client: &Client, resources: &[Resource], value: Value) -> Result<(), ObjectsError> {
     let object: DynamicObject = serde_json::from_value(value)?;
     let types = object.types.clone().unwrap_or_default();
     let Ok(kind) = GroupVersionKind::try_from(&types) else { return Ok(()) };
@@ -94,7 +94,10 @@ async fn apply(client: &Client, resources: &[Resource], value: Value) -> Result<
         Api::all_with(client.clone(), &description)
     };
     let what = format!("{} {}", types.kind, object.name_any());
-    api.create(&PostParams::default(), &object).await.map(drop).map_err(|source| Error::Api { what, source })
+    api.create(&PostParams::default(), &object)
+        .await
+        .map(drop)
+        .map_err(|source| ObjectsError::Api { what, source })
 }
 
 fn node(number: usize, name: &str, address: Ipv4Addr) -> Result<Node, serde_json::Error> {
@@ -146,9 +149,10 @@ fn architecture() -> &'static str {
     }
 }
 
-/// The pod of a part of Squall: this program, in the node's own namespaces.
-fn part(name: &str, arguments: &Value) -> Value {
+/// The pod of a part of Squall on one node: this program, in the node's own namespaces.
+fn part(name: &str, node: &str, arguments: &Value) -> Value {
     json!({
+        "nodeName": node,
         "hostNetwork": true,
         "hostPID": true,
         "terminationGracePeriodSeconds": 25,
@@ -170,8 +174,8 @@ fn part(name: &str, arguments: &Value) -> Value {
 
 fn controller() -> Result<Deployment, serde_json::Error> {
     let labels = json!({ "app": "squall-controller" });
-    let mut pod = part("controller", &json!(["controller"]));
-    pod["nodeSelector"] = json!({ HOSTNAME: "machine1" });
+    let (node, _) = MACHINES[0];
+    let pod = part("controller", node, &json!(["controller"]));
     serde_json::from_value(json!({
         "metadata": { "name": "squall-controller", "namespace": SYSTEM_NAMESPACE, "labels": labels },
         "spec": {
@@ -192,8 +196,7 @@ pub(super) async fn ensure_daemons(client: &Client, nodes: &[Node], pods: &[Pod]
         if pods.iter().any(is_there) {
             continue;
         }
-        let mut spec = part("daemon", &json!(["daemon", "--node", node]));
-        spec["nodeName"] = json!(node);
+        let spec = part("daemon", &node, &json!(["daemon", "--node", node]));
         let metadata = json!({ "name": name, "labels": { "app": "squall-daemon" } });
         let pod: Pod = serde_json::from_value(json!({ "metadata": metadata, "spec": spec }))
             .map_err(kube::Error::SerdeError)?;

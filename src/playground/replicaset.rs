@@ -1,4 +1,4 @@
-//! Deployments become ReplicaSets, ReplicaSets become pods, and what has lost its owner goes.
+//! Each Deployment becomes a ReplicaSet, each ReplicaSet pods, and what has lost its owner goes.
 
 use std::collections::BTreeMap;
 
@@ -35,10 +35,10 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Deletes ReplicaSets and pods whose owner is gone.
+    /// Deletes each ReplicaSet and pod whose owner is gone.
     async fn collect_garbage(&self) -> Result<(), kube::Error> {
-        let deployments: Vec<_> = self.deployments.iter().filter_map(|d| d.uid()).collect();
-        let sets: Vec<_> = self.sets.iter().filter_map(|set| set.uid()).collect();
+        let deployments: Vec<_> = self.deployments.iter().filter_map(kube::ResourceExt::uid).collect();
+        let sets: Vec<_> = self.sets.iter().filter_map(kube::ResourceExt::uid).collect();
         for set in self.sets.iter().filter(|set| lost_owner(*set, "Deployment", &deployments)) {
             delete(self.client, set).await?;
         }

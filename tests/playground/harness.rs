@@ -1,5 +1,8 @@
 //! Starts playgrounds for tests: as an ordinary user, in folders of their own, and never left running.
 
+#![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
+#![expect(clippy::disallowed_methods, reason = "the program under test is a child")]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -18,7 +21,7 @@ use nix::unistd::{Pid, geteuid};
 /// The user that playgrounds run as when the tests run as root.
 const NOBODY: u32 = 65534;
 /// How long a start may take on a busy machine before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Folders that several playgrounds can share, and the program that runs them.
 pub(crate) struct Home {

@@ -1,5 +1,6 @@
 //! One pod from its first sight to its last: sandbox, containers, status, end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,23 +82,15 @@ impl Worker {
     /// Runs the pod until it is gone or the node goes down.
     pub(super) async fn run(mut self) {
         while !self.is_ending() {
-            match self.live().await {
-                End::Stopped => break,
-                End::SandboxLost => {
-                    tracing::info!(pod = self.name, "the pod's sandbox is gone: making another")
-                }
+            if matches!(self.live().await, End::Stopped) {
+                break;
             }
         }
         self.node.registry.remove(&self.namespace, &self.name, &self.uid);
         if !self.node.shutdown.is_cancelled() {
             self.delete().await;
         }
-        let folder = sandbox::pod_folder(&self.current());
-        if let Err(error) = tokio::fs::remove_dir_all(&folder).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, folder = %folder.display(), "cannot remove a pod's folder");
-        }
+        remove_folder(&sandbox::pod_folder(&self.current())).await;
     }
 
     fn current(&self) -> Arc<Pod> {
@@ -135,23 +128,28 @@ impl Worker {
     /// One sandbox and everything in it.
     async fn live(&mut self) -> End {
         self.register(None);
-        let sandbox = match Sandbox::start(Arc::clone(&self.node), &self.current()).await {
-            Ok(sandbox) => sandbox,
+        match Sandbox::start(Arc::clone(&self.node), &self.current()).await {
+            Ok(sandbox) => {
+                self.place.address = Some(sandbox.address.to_string());
+                self.place.problem = None;
+                self.live_in(&sandbox).await
+            }
             Err(error) => {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), pod = self.name, "no sandbox");
                 self.place.problem = Some(error.to_string());
                 self.push().await;
                 tokio::select! { () = sleep(RETRY) => {}, () = self.news() => {} }
-                return End::SandboxLost;
+                End::SandboxLost
             }
-        };
-        self.place.address = Some(sandbox.address.to_string());
-        self.place.problem = None;
-        self.register(Some(&sandbox));
+        }
+    }
+
+    async fn live_in(&mut self, sandbox: &Sandbox) -> End {
+        self.register(Some(sandbox));
         let (order, stop) = watch::channel(None);
-        let mut running = self.start_containers(&sandbox, &stop);
+        let mut running = self.start_containers(sandbox, &stop);
         self.dirty.notify_one();
-        let mut ended = End::Stopped;
+        let mut end = End::Stopped;
         loop {
             if let Some(grace) = self.ordered_stop() {
                 order.send_replace(Some(grace));
@@ -162,7 +160,8 @@ impl Worker {
             tokio::select! {
                 ended = running.join_next() => if ended.is_none() { break },
                 () = sandbox.lost(), if order.borrow().is_none() => {
-                    ended = End::SandboxLost;
+                    tracing::info!(pod = self.name, "the pod's sandbox is gone: another is made");
+                    end = End::SandboxLost;
                     order.send_replace(Some(Duration::ZERO));
                 }
                 () = dirty.notified() => self.push().await,
@@ -170,7 +169,7 @@ impl Worker {
             }
         }
         self.push().await;
-        ended
+        end
     }
 
     fn start_containers(&self, sandbox: &Sandbox, stop: &watch::Receiver<Option<Duration>>) -> JoinSet<()> {
@@ -261,6 +260,16 @@ impl Worker {
             }
             sleep(RETRY).await;
         }
+    }
+}
+
+/// The folder lies in the sandbox's memory; a failure costs some of that and nothing else.
+async fn remove_folder(folder: &Path) {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, folder = %folder.display(), "cannot remove a pod's folder");
+        }
+        _ => {}
     }
 }
 
