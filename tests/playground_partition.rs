@@ -11,7 +11,7 @@ mod support;
 use std::time::Duration;
 
 use cluster::{
-    Sample, is_ready, median, pod, pods, process_of, process_with, sandbox_of, samples, tables, until, wall,
+    Sample, is_ready, median, pod, pods, process_of, process_with, samples, sandbox_of, tables, until, wall,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -129,7 +129,12 @@ async fn a_partition_is_felt_by_its_target_only_and_goes_away() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let (from, to) = (begun + FELT_WITHIN, begun + 5.0);
         let movies = samples(&playground, &traffic, "/movies").await;
-        assert_eq!(successes(&movies, from, to), 0, "direction {direction}: {:?}", between(&movies, from, to));
+        assert_eq!(
+            successes(&movies, from, to),
+            0,
+            "direction {direction}: {:?}",
+            between(&movies, from, to)
+        );
         for path in ["/", "/message1"] {
             let answered = successes(&samples(&playground, &traffic, path).await, from, to);
             assert!(answered >= 3, "direction {direction}: {path} answered {answered} times in 3 s");
@@ -206,8 +211,10 @@ async fn a_killed_daemon_takes_its_tables_with_it_and_the_next_one_does_what_is_
     let daemon = daemon_of(&playground, &home, "machine2").await;
     kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
     experiments.delete("endless", &DeleteParams::default()).await.unwrap();
-    until("the experiment is gone", async || experiments.get_opt("endless").await.unwrap().is_none().then_some(()))
-        .await;
+    until("the experiment is gone", async || {
+        experiments.get_opt("endless").await.unwrap().is_none().then_some(())
+    })
+    .await;
     assert!(!has_table(near) && !has_table(far), "something came back");
     assert_eq!(injections.list(&ListParams::default()).await.unwrap().items.len(), 0);
     // Both pods are the same as ever: their networks were never touched otherwise.
@@ -234,7 +241,8 @@ async fn what_cannot_be_injected_says_so() {
     delay["spec"]["delay"] = json!({"latency": "150ms"});
     let run = home.squall(&["run", "-f", "-"], &delay.to_string());
     let ended = tokio::task::spawn_blocking(move || run.wait_with_output().unwrap()).await.unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(2), "{said}");
     assert!(said.contains("does not inject \"delay\" yet"), "{said}");
     assert!(process_with(&home, "SQUALL_FINDER=environ").is_some(), "{said}");
