@@ -1,6 +1,9 @@
 //! How long things take in a playground: its start, an experiment's way into the kernel and out of it, and what each
 //! process weighs. Prints figures and asserts nothing: `cargo bench --bench playground`, as root.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a measurement that went wrong is none")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is made to print")]
+
 #[path = "../tests/playground/cluster.rs"]
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
 mod cluster;
@@ -129,7 +132,11 @@ fn weigh(home: &Home) {
             lines.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum()
         };
         let name: String = name.split('/').next_back().unwrap_or_default().chars().take(40).collect();
-        println!("{name:<40} {:>10} {:>10}", field("Pss:"), field("Private_Dirty:") + field("Private_Clean:"));
+        println!(
+            "{name:<40} {:>10} {:>10}",
+            field("Pss:"),
+            field("Private_Dirty:") + field("Private_Clean:")
+        );
     }
 }
 

@@ -67,8 +67,9 @@ pub(crate) fn process_of(home: &Home, pod: &Pod) -> Option<i32> {
     process_with(home, &format!("SQUALL_CONTAINER={}/{id}", pod.uid()?))
 }
 
-/// Every nf_tables table on the pod's network, as nft lists them: measured by a tool that is not ours.
+/// Every `nf_tables` table on the pod's network, as nft lists them: measured by a tool that is not ours.
 /// `None` where the machine has no nft or nsenter.
+#[expect(clippy::disallowed_methods, reason = "a second opinion needs a second tool")]
 pub(crate) fn tables(home: &Home, pod: &Pod) -> Option<String> {
     let pid = sandbox_of(home, pod).to_string();
     let mut nsenter = Command::new("nsenter");

@@ -1,6 +1,5 @@
 //! Starts playgrounds for tests: as an ordinary user, in folders of their own, and never left running.
 
-#![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
 #![expect(clippy::disallowed_methods, reason = "the program under test is a child")]
 
 use std::fs;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use squall::api::{Injection, NetworkChaos};
 
 use super::cluster::{
-    Sample, is_ready, median, pod, pods, process_of, process_with, sandbox_of, samples, tables, until, wall,
+    Sample, is_ready, median, pod, pods, process_of, process_with, samples, sandbox_of, tables, until, wall,
 };
 use super::harness::{Home, Playground};
 
@@ -125,7 +125,12 @@ async fn a_partition_is_felt_by_its_target_only_and_goes_away() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let (from, to) = (begun + FELT_WITHIN, begun + 5.0);
         let movies = samples(&playground, &traffic, "/movies").await;
-        assert_eq!(successes(&movies, from, to), 0, "direction {direction}: {:?}", between(&movies, from, to));
+        assert_eq!(
+            successes(&movies, from, to),
+            0,
+            "direction {direction}: {:?}",
+            between(&movies, from, to)
+        );
         for path in ["/", "/message1"] {
             let answered = successes(&samples(&playground, &traffic, path).await, from, to);
             assert!(answered >= 3, "direction {direction}: {path} answered {answered} times in 3 s");
@@ -202,12 +207,46 @@ async fn a_killed_daemon_takes_its_tables_with_it_and_the_next_one_does_what_is_
     let daemon = daemon_of(&playground, &home, "machine2").await;
     kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
     experiments.delete("endless", &DeleteParams::default()).await.unwrap();
-    until("the experiment is gone", async || experiments.get_opt("endless").await.unwrap().is_none().then_some(()))
-        .await;
+    until("the experiment is gone", async || {
+        experiments.get_opt("endless").await.unwrap().is_none().then_some(())
+    })
+    .await;
     assert!(!has_table(near) && !has_table(far), "something came back");
     assert_eq!(injections.list(&ListParams::default()).await.unwrap().items.len(), 0);
     // Both pods are the same as ever: their networks were never touched otherwise.
     assert_eq!(sandbox_of(&home, near), sandbox_of(&home, &pod_named(&playground, near).await));
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_run_and_waits_until_everything_is_as_before() {
+    let home = Home::new();
+    let Some(playground) = home.start("default") else { return };
+    let client = playground.client();
+    let server = pod(&client, "server-app").await;
+    let traffic = pod(&client, "traffic").await;
+    let clean = tables(&home, &server);
+    let run = home.squall(&["run", "-f", "-"], &partition("until-ctrl-c", "to", None).to_string());
+    until("/movies fails", async || {
+        let recent = between(&samples(&playground, &traffic, "/movies").await, wall() - 1.0, wall());
+        (recent.len() >= 2 && !recent.iter().any(Sample::succeeded)).then_some(())
+    })
+    .await;
+    kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), Signal::SIGINT).unwrap();
+    let ended = tokio::task::spawn_blocking(move || run.wait_with_output().unwrap()).await.unwrap();
+    // It has waited: what is true now was true when it returned.
+    assert_eq!(tables(&home, &server), clean);
+    let over = wall();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(5), "{said}");
+    until("/movies answers again", async || {
+        let movies = samples(&playground, &traffic, "/movies").await;
+        assert!(wall() - over < BACK_WITHIN, "not back {BACK_WITHIN} s after the end");
+        movies.into_iter().find(|sample| sample.succeeded() && sample.end() > over)
+    })
+    .await;
+    let left: Api<Injection> = Api::namespaced(client, "squall-system");
+    assert_eq!(left.list(&ListParams::default()).await.unwrap().items.len(), 0);
 }
 
 async fn pod_named(playground: &Playground, pod: &Pod) -> Pod {
@@ -230,7 +269,8 @@ async fn what_cannot_be_injected_says_so() {
     delay["spec"]["delay"] = json!({"latency": "150ms"});
     let run = home.squall(&["run", "-f", "-"], &delay.to_string());
     let ended = tokio::task::spawn_blocking(move || run.wait_with_output().unwrap()).await.unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(2), "{said}");
     assert!(said.contains("does not inject \"delay\" yet"), "{said}");
     assert!(process_with(&home, "SQUALL_FINDER=environ").is_some(), "{said}");

@@ -298,6 +298,8 @@ fn a_killed_playground_leaves_nothing() {
     };
     thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|number| scope.spawn(move || lane(number))).collect();
-        lanes.into_iter().for_each(|lane| lane.join().expect("a lane"));
+        for lane in lanes {
+            lane.join().expect("a lane");
+        }
     });
 }
