@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "playground")]
 use super::Out;
+#[cfg(feature = "playground")]
 use super::exit::{Exit, Result};
 
 /// What was tried.
