@@ -88,6 +88,15 @@ fn successes(samples: &[Sample], from: f64, to: f64) -> usize {
     between(samples, from, to).iter().filter(|sample| sample.succeeded()).count()
 }
 
+/// Waits until `/movies` is answered as it should be.
+async fn steady(playground: &Playground, traffic: &Pod) {
+    until("/movies answers", async || {
+        let recent = samples(playground, traffic, "/movies").await;
+        (successes(&recent, wall() - 1.0, wall()) >= 20).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_partition_is_felt_by_its_target_only_and_goes_away() {
     let home = Home::new();
@@ -100,12 +109,7 @@ async fn a_partition_is_felt_by_its_target_only_and_goes_away() {
     let clean: Vec<_> = faulted.iter().map(|pod| tables(&home, pod)).collect();
 
     for direction in ["to", "from", "both"] {
-        until(&format!("/movies answers before direction {direction}"), async || {
-            let now = wall();
-            let recent = samples(&playground, &traffic, "/movies").await;
-            (successes(&recent, now - 1.0, now) >= 20).then_some(())
-        })
-        .await;
+        steady(&playground, &traffic).await;
         let normal = median(&samples(&playground, &bystander, "/movies").await);
 
         let begun = wall();
@@ -225,6 +229,7 @@ async fn ctrl_c_ends_the_run_and_waits_until_everything_is_as_before() {
     let server = pod(&client, "server-app").await;
     let traffic = pod(&client, "traffic").await;
     let clean = tables(&home, &server);
+    steady(&playground, &traffic).await;
     let run = home.squall(&["run", "-f", "-"], &partition("until-ctrl-c", "to", None).to_string());
     until("/movies fails", async || {
         let recent = between(&samples(&playground, &traffic, "/movies").await, wall() - 1.0, wall());
