@@ -536,6 +536,11 @@ fn fingerprint_sees_others_and_not_us() {
         assert!(difference.contains("handle 00070000 tbf"), "{difference}");
         assert!(pair.answers(FAR4), "traffic that the discipline counts");
         assert_eq!(slow.difference(&take(&pair)), None);
+        // Unclassified packets are counted among this one's options.
+        tc("qdisc replace dev a0 root handle 8: htb default 0");
+        let classful = take(&pair);
+        assert!(pair.answers(FAR4), "traffic that the discipline counts");
+        assert_eq!(classful.difference(&take(&pair)), None);
         tc("qdisc del dev a0 root");
         assert_eq!(before.difference(&take(&pair)), None, "the discipline is gone");
     });

@@ -65,6 +65,12 @@ impl Fingerprint {
 
 fn qdisc_line(qdisc: &Qdisc) -> String {
     let Qdisc { interface, parent, handle, kind, options } = qdisc;
-    let options = hex(options);
+    let mut options = options.clone();
+    // htb keeps a count of packets among its options: `direct_pkts`, the last field of `struct tc_htb_glob`, which
+    // comes first in a TCA_HTB_INIT.
+    if let (true, Some(count)) = (kind == "htb", options.get_mut(20..24)) {
+        count.fill(0);
+    }
+    let options = hex(&options);
     format!("qdisc interface {interface} parent {parent:08x} handle {handle:08x} {kind} {options}")
 }

@@ -264,11 +264,7 @@ impl Socket {
                     Event::Reply { reply, .. } => replies.push(reply),
                     Event::Acknowledged | Event::Done { .. } => return Ok(replies),
                     Event::Refused { errno, explanation } => {
-                        return Err(NetlinkError::Refused {
-                            operation: operation.to_owned(),
-                            explanation,
-                            errno,
-                        });
+                        return Err(refused(operation, errno, explanation));
                     }
                 }
             }
@@ -308,11 +304,7 @@ impl Socket {
                     // nf_tables says so when its generation changes between two parts of a dump.
                     Event::Refused { errno: Errno::EINTR, .. } => return Ok(None),
                     Event::Refused { errno, explanation } => {
-                        return Err(NetlinkError::Refused {
-                            operation: operation.to_owned(),
-                            explanation,
-                            errno,
-                        });
+                        return Err(refused(operation, errno, explanation));
                     }
                 }
             }
@@ -343,17 +335,10 @@ impl Socket {
         loop {
             for (sequence, event) in self.receive(operation, first..=last)? {
                 if let Event::Refused { errno, explanation } = event {
-                    refusal.get_or_insert(NetlinkError::Refused {
-                        operation: operation.to_owned(),
-                        explanation,
-                        errno,
-                    });
-                    // The batch's begin stands for the whole transaction: nothing more is sure to come.
-                    if sequence == first {
-                        return Err(refusal.unwrap_or_else(|| malformed(operation, "no reason")));
-                    }
+                    refusal.get_or_insert_with(|| refused(operation, errno, explanation));
                 }
-                if sequence == last {
+                // A refused begin stands for the whole transaction: nothing more is sure to come.
+                if sequence == last || sequence == first {
                     return refusal.map_or(Ok(()), Err);
                 }
             }
@@ -422,6 +407,10 @@ fn enable(fd: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length)
     };
     Errno::result(result).map(drop)
+}
+
+fn refused(operation: &str, errno: Errno, explanation: String) -> NetlinkError {
+    NetlinkError::Refused { operation: operation.to_owned(), explanation, errno }
 }
 
 fn malformed(operation: &str, what: &'static str) -> NetlinkError {

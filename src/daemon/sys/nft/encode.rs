@@ -28,7 +28,7 @@ pub struct Element {
 
 /// Encodes the replacement of a table: it is made if absent (else deleting it would fail), deleted with all that
 /// it holds, and made anew. The kernel does all of it or nothing, and packets see the old rules or the new ones.
-pub fn replace(plan: &TablePlan) -> Result<Vec<Message>, PlanError> {
+pub(super) fn replace(plan: &TablePlan) -> Result<Vec<Message>, PlanError> {
     plan.check()?;
     let encoder = Encoder { plan };
     let mut messages =
@@ -46,11 +46,11 @@ pub fn replace(plan: &TablePlan) -> Result<Vec<Message>, PlanError> {
 }
 
 /// Encodes the deletion of a table as a transaction.
-pub fn removal(family: Family, name: &str) -> Vec<Message> {
+pub(super) fn removal(family: Family, name: &str) -> Vec<Message> {
     vec![begin(), delete(family, name), end()]
 }
 
-/// A request about `nf_tables` objects; `header` is the family.
+/// A request about `nf_tables` objects of a family (`NFPROTO_*`).
 pub(super) fn message(kind: u16, flags: u16, family: u8, attributes: Builder) -> Message {
     Message { kind: SUBSYSTEM << 8 | kind, flags, payload: nfgenmsg(family, 0, attributes) }
 }

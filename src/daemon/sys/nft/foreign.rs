@@ -13,7 +13,10 @@ use super::{NftError, list_tables};
 const COUNTING: [&str; 3] = ["counter", "quota", "last"];
 
 /// One line for each table, chain and rule list of tables whose name does not start with `own_prefix`.
-pub fn foreign_lines(socket: &mut Socket, own_prefix: &str) -> Result<Vec<String>, NftError> {
+pub(in super::super) fn foreign_lines(
+    socket: &mut Socket,
+    own_prefix: &str,
+) -> Result<Vec<String>, NftError> {
     let mut lines = Vec::new();
     for table in list_tables(socket)? {
         if !table.name.starts_with(own_prefix) {

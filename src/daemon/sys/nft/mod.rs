@@ -1,6 +1,6 @@
 //! `nf_tables` over netlink: a table is installed and removed as a whole, and read back to prove what is there.
 //!
-//! No tool is run and no text is parsed: plans become messages ([`replace`]), the kernel's answers become a
+//! No tool is run and no text is parsed: plans become messages (`encode`), the kernel's answers become a
 //! [`TableState`] that is compared with the plan.
 
 use nix::errno::Errno;
@@ -14,9 +14,10 @@ mod foreign;
 mod read;
 mod uapi;
 
-pub use encode::{Element, removal, replace};
+pub use encode::Element;
+use encode::{removal, replace};
 pub use expression::Expression;
-pub use foreign::foreign_lines;
+pub(super) use foreign::foreign_lines;
 pub use read::{ChainState, Counts, Difference, RuleState, SetState, TableState, read_back};
 
 /// What went wrong with a table.

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use proptest::prelude::*;
 
@@ -183,6 +185,25 @@ fn requests_are_byte_for_byte_those_of_nft() {
         sent.drain(6..16);
         assert_eq!(hex(&sent), hex(&unhex(expected)));
     }
+}
+
+// Without CAP_NET_ADMIN in the first user namespace a socket gets twice net.core.wmem_max, 212,992 bytes where nobody
+// changed it.
+#[test]
+fn five_thousand_peers_fit_the_send_buffer_of_a_stock_kernel() {
+    let mut plan = plan();
+    for set in &mut plan.sets {
+        set.networks = match set.name.as_str() {
+            "hosts4" => (0..5_000_u32).map(|n| IpNet::from(IpAddr::V4((0x0a00_0000 + n).into()))).collect(),
+            "ranges6" => {
+                let network = |n: u128| IpNet::new(IpAddr::V6((0xfd << 120 | n << 80).into()), 64).unwrap();
+                (0..5_000).map(network).collect()
+            }
+            _ => Vec::new(),
+        };
+    }
+    let size: usize = bytes(&replace(&plan).unwrap()).iter().map(Vec::len).sum();
+    assert!((390_000..2 * 212_992 - 32).contains(&size), "{size} bytes");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -79,12 +79,16 @@ impl PidFd {
 
     /// Waits until the process has ended, at most so long; says whether it has. It need not be a child.
     pub fn wait(&self, timeout: Duration) -> io::Result<bool> {
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut descriptors, timeout) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::EINTR) => Ok(false),
-            Err(errno) => Err(errno.into()),
+        let begun = Instant::now();
+        loop {
+            let left =
+                PollTimeout::try_from(timeout.saturating_sub(begun.elapsed())).unwrap_or(PollTimeout::MAX);
+            let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut descriptors, left) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 }

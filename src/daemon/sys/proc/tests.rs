@@ -86,10 +86,10 @@ fn a_child_is_found_signalled_and_waited_for() {
         .spawn()
         .unwrap();
     // The child shows our environment until it has executed its program.
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(5);
     let found = loop {
         let found = find(Finder::Environment, &pod, Some("c1")).unwrap();
-        if !found.is_empty() || std::time::Instant::now() > deadline {
+        if !found.is_empty() || Instant::now() > deadline {
             break found;
         }
     };
