@@ -26,7 +26,7 @@ pub fn socket(folder: &Path, name: &str) -> PathBuf {
 /// answers nobody. A folder that others can write to could hold the socket of somebody else and is ignored.
 pub fn running_playgrounds(folder: &Path) -> Vec<String> {
     let private = fs::symlink_metadata(folder).is_ok_and(|folder| {
-        folder.is_dir() && folder.uid() == geteuid().as_raw() && folder.mode() & 0o077 == 0
+        folder.is_dir() && folder.uid() == geteuid().as_raw() && folder.mode() & 0o777 == 0o700
     });
     if !private {
         return Vec::new();
@@ -49,6 +49,7 @@ mod tests {
     #[test]
     fn only_sockets_that_answer_in_a_private_folder_count() {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let _two = UnixListener::bind(socket(folder.path(), "two")).unwrap();
         let _one = UnixListener::bind(socket(folder.path(), "one")).unwrap();
         drop(UnixListener::bind(socket(folder.path(), "dead")).unwrap());

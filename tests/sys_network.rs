@@ -405,6 +405,8 @@ fn five_thousand_peers() {
     });
 }
 
+type Change = fn(&mut TablePlan);
+
 #[test]
 fn every_difference_from_the_plan_is_found() {
     in_sandbox("every_difference_from_the_plan_is_found", || {
@@ -412,7 +414,6 @@ fn every_difference_from_the_plan_is_found() {
         let plan = partition(vec![set("peers", &[NEAR4, FAR4]), set("ranges", &["10.1.0.0/16"])]);
         install(&mut pair.netfilter, &plan).unwrap();
         let state = proved(&mut pair.netfilter, &plan);
-        type Change = fn(&mut TablePlan);
         let changes: [(&str, Change); 14] = [
             ("family", |plan| plan.family = Family::Ip),
             ("ownership", |plan| plan.owned = false),

@@ -6,25 +6,24 @@
 use std::time::Duration;
 
 use http::Uri;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::selectors::Selector;
-use super::{Cause, LogOptions, Resource, StatusError};
+use super::store::Key;
+use super::{LogOptions, Resource, StatusError};
 
 /// A watch that names no timeout ends after this time, so that a forgotten connection does not stay for ever.
 const DEFAULT_WATCH_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// What a path points at.
-#[derive(Debug, PartialEq)]
-pub(super) struct Target {
-    /// Index into `Config::resources`.
+pub(super) struct Target<'c> {
+    pub(super) resource: &'c Resource,
+    /// Index of the resource in `Config::resources`, and so of its table.
     pub(super) table: usize,
-    /// Empty for cluster-scoped kinds, and for a list over all namespaces.
-    pub(super) namespace: String,
-    /// `None` for the collection.
-    pub(super) name: Option<String>,
+    /// The namespace is empty for cluster-scoped kinds and for all namespaces, the name for the collection.
+    pub(super) key: Key,
     pub(super) part: Part,
 }
 
@@ -41,12 +40,12 @@ pub(super) enum Part {
     },
 }
 
-impl Target {
-    pub(super) fn parse(resources: &[Resource], path: &str) -> Result<Self, StatusError> {
+impl<'c> Target<'c> {
+    pub(super) fn parse(resources: &'c [Resource], path: &str) -> Result<Self, StatusError> {
         Self::find(resources, path).ok_or_else(StatusError::no_such_path)
     }
 
-    fn find(resources: &[Resource], path: &str) -> Option<Self> {
+    fn find(resources: &'c [Resource], path: &str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/');
         let (group, version) = match segments.next()? {
             "api" => ("", segments.next()?),
@@ -62,33 +61,26 @@ impl Target {
             all => (String::new(), all),
         };
         let (plural, rest) = rest.split_first()?;
-        let table = resources.iter().position(|resource| {
-            resource.group == group
-                && resource.version == version
-                && resource.plural == *plural
+        let (table, resource) = resources.iter().enumerate().find(|(_, resource)| {
+            (resource.group, resource.version, resource.plural) == (group, version, *plural)
                 && (resource.namespaced || namespace.is_empty())
         })?;
-        let resource = resources.get(table)?;
-        let is_pod = group.is_empty() && *plural == "pods";
+        let is_pod = resource.is_core("pods");
         let (name, part) = match rest {
-            [] => (None, Part::Object),
-            [name] => (Some(decode(name)), Part::Object),
-            [name, "status"] if resource.status => (Some(decode(name)), Part::Status),
-            [name, "log"] if is_pod => (Some(decode(name)), Part::Log),
+            [] => (String::new(), Part::Object),
+            [name] => (decode(name), Part::Object),
+            [name, "status"] if resource.status => (decode(name), Part::Status),
+            [name, "log"] if is_pod => (decode(name), Part::Log),
             [name, "proxy", ..] if is_pod => {
                 let (name, port) = pod_and_port(&decode(name))?;
-                let rest = path.split_once("/proxy").map_or("", |(_, rest)| rest);
-                (Some(name), Part::Proxy { port, rest: if rest.is_empty() { "/" } else { rest }.to_owned() })
+                let rest = path.splitn(8, '/').last()?.strip_prefix("proxy")?;
+                (name, Part::Proxy { port, rest: if rest.is_empty() { "/" } else { rest }.to_owned() })
             }
             _ => return None,
         };
         // A namespaced object has a namespace in its path; only its collection can be asked for without.
-        (name.is_none() || resource.namespaced != namespace.is_empty()).then_some(Self {
-            table,
-            namespace,
-            name,
-            part,
-        })
+        let complete = name.is_empty() || resource.namespaced != namespace.is_empty();
+        complete.then_some(Self { resource, table, key: (namespace, name), part })
     }
 }
 
@@ -96,7 +88,7 @@ fn decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
-/// `[SCHEME:]NAME[:PORT]`; only the scheme `http` is served.
+/// `NAME[:PORT]`; the scheme that may stand before is `http`.
 fn pod_and_port(text: &str) -> Option<(String, Option<u16>)> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
@@ -120,7 +112,7 @@ impl Query {
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("1" | "t" | "T" | "true" | "True" | "TRUE"))
+        matches!(self.get(name), Some("1" | "true" | "True"))
     }
 
     fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, StatusError> {
@@ -132,7 +124,7 @@ impl Query {
         self.get(name).map(parse).transpose()
     }
 
-    /// Whether the write is only to be tried. `All` is the only stage there is.
+    /// Whether the write is only to be tried; `All` is the only stage there is.
     pub(super) fn dry_run(&self) -> bool {
         self.get("dryRun").is_some()
     }
@@ -151,41 +143,32 @@ impl Query {
         })
     }
 
-    /// The version of a get or list: `(version, exactly that one)`.
+    /// The version of a get or list, and whether exactly that one is wanted.
     pub(super) fn version(&self) -> Result<(Option<u64>, bool), StatusError> {
         let version = self.number("resourceVersion")?;
-        let refuse =
-            |text: &str| Err(StatusError::invalid_list_options("resourceVersionMatch", text.to_owned()));
         // `limit` is answered with everything, which a server may do, so no token of ours exists.
         if self.get("continue").is_some() {
             return Err(StatusError::bad_request("continue key is not valid"));
         }
-        match (self.get("resourceVersionMatch"), version) {
-            (None | Some("NotOlderThan"), Some(_)) | (None, None) => Ok((version, false)),
+        let why = match (self.get("resourceVersionMatch"), version) {
+            (None, _) | (Some("NotOlderThan"), Some(_)) => return Ok((version, false)),
+            (Some("Exact"), Some(1..)) => return Ok((version, true)),
             (Some("Exact"), Some(0)) => {
-                refuse("Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+                "Forbidden: resourceVersionMatch \"exact\" is forbidden for version \"0\""
             }
-            (Some("Exact"), Some(_)) => Ok((version, true)),
             (Some("Exact" | "NotOlderThan"), None) => {
-                refuse("Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
             }
-            (Some(_), _) => refuse("Unsupported value: supported values: \"Exact\", \"NotOlderThan\""),
-        }
+            _ => "Unsupported value: supported values: \"Exact\", \"NotOlderThan\"",
+        };
+        Err(StatusError::invalid_list_options("resourceVersionMatch", why))
     }
 
     pub(super) fn watch(&self) -> Result<WatchOptions, StatusError> {
-        let forbidden =
-            |field, text: &str| Err(StatusError::invalid_list_options(field, format!("Forbidden: {text}")));
         let initial_events = self.flag("sendInitialEvents");
-        match (self.get("resourceVersionMatch"), initial_events) {
-            (Some("NotOlderThan"), true) | (None, false) => {}
-            (Some(_), false) => {
-                return forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch");
-            }
-            (_, true) => {
-                let text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-                return forbidden("resourceVersionMatch", text);
-            }
+        if self.get("resourceVersionMatch") != initial_events.then_some("NotOlderThan") {
+            let why = "Forbidden: resourceVersionMatch must be NotOlderThan with sendInitialEvents and unset without";
+            return Err(StatusError::invalid_list_options("resourceVersionMatch", why));
         }
         let timeout = self.number("timeoutSeconds")?.filter(|seconds| *seconds > 0);
         Ok(WatchOptions {
@@ -207,38 +190,12 @@ pub(super) struct WatchOptions {
     pub(super) timeout: Duration,
 }
 
-/// The body of a DELETE, `meta/v1.DeleteOptions`; propagation is the garbage collector's, which is not part of a server.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct DeleteOptions {
-    pub(super) grace_period_seconds: Option<i64>,
-    pub(super) preconditions: Option<Preconditions>,
-    dry_run: Vec<String>,
-}
-
-/// What must still be true of the object.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Preconditions {
-    pub(super) uid: Option<String>,
-    pub(super) resource_version: Option<String>,
-}
-
-impl DeleteOptions {
-    pub(super) fn parse(query: &Query, body: &[u8]) -> Result<Self, StatusError> {
-        let mut options = if body.is_empty() { Self::default() } else { json_body(body)? };
-        if options.grace_period_seconds.is_none() {
-            options.grace_period_seconds = query.number("gracePeriodSeconds")?;
-        }
-        if query.dry_run() {
-            options.dry_run.push("All".to_owned());
-        }
-        Ok(options)
-    }
-
-    pub(super) fn dry_run(&self) -> bool {
-        !self.dry_run.is_empty()
-    }
+/// The options of a DELETE, from its body or its query.
+pub(super) fn delete_options(query: &Query, body: &[u8]) -> Result<DeleteOptions, StatusError> {
+    let mut options: DeleteOptions =
+        if body.is_empty() { DeleteOptions::default() } else { json_body(body)? };
+    options.grace_period_seconds = options.grace_period_seconds.or(query.number("gracePeriodSeconds")?);
+    Ok(options)
 }
 
 /// A request body as JSON.
@@ -249,33 +206,19 @@ pub(super) fn json_body<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T
 
 /// Checks that the body is an object of the kind that the path names, and completes what a client may leave out.
 pub(super) fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), StatusError> {
+    let refuse = |message| Err(StatusError::bad_request(message));
     let Value::Object(map) = object else {
-        return Err(StatusError::bad_request("the request body is not a JSON object"));
+        return refuse("the request body is not a JSON object".to_owned());
     };
     for (field, expected) in [("apiVersion", resource.api_version()), ("kind", resource.kind.to_owned())] {
         match map.get(field).and_then(Value::as_str) {
             Some(found) if found == expected => {}
-            Some(found) => {
-                let message = format!(
-                    "the {field} in the data ({found}) does not match the expected {field} ({expected})"
-                );
-                return Err(StatusError::bad_request(message));
-            }
+            Some(found) => return refuse(format!("the {field} in the data ({found}) is not {expected}")),
             // Built-in kinds are decoded into the type that the path implies; custom ones must name theirs.
-            None if resource.is_custom() => {
-                return Err(StatusError::bad_request(format!(
-                    "Object '{field}' is missing in the request body"
-                )));
-            }
-            None => {
-                map.insert(field.to_owned(), expected.into());
-            }
+            None if resource.is_custom() => return refuse(format!("Object '{field}' is missing")),
+            None => drop(map.insert(field.to_owned(), expected.into())),
         }
     }
-    if !map.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new())).is_object() {
-        let cause =
-            Cause { field: "metadata".to_owned(), message: "Invalid value: must be an object".to_owned() };
-        return Err(StatusError::invalid(resource, "", &[cause]));
-    }
-    Ok(())
+    let metadata = map.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if metadata.is_object() { Ok(()) } else { refuse("metadata is not a JSON object".to_owned()) }
 }

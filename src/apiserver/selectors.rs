@@ -1,7 +1,7 @@
 //! Label and field selectors of list, watch and deletecollection.
 //!
-//! Grammar: `k8s.io/apimachinery/pkg/labels` (without the `>` and `<` of node affinity) and `pkg/fields`. Nothing here
-//! knows the store; a selector looks at one object.
+//! Grammar: `k8s.io/apimachinery/pkg/labels` (without the `>` and `<` of node affinity) and `pkg/fields` (without escapes:
+//! no selectable field holds a comma). Nothing here knows the store; a selector looks at one object.
 
 use serde_json::Value;
 
@@ -14,18 +14,13 @@ pub(super) struct Selector {
     fields: Vec<FieldRequirement>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct LabelRequirement {
     key: String,
-    operator: Operator,
-}
-
-#[derive(Debug, PartialEq)]
-enum Operator {
-    Exists,
-    DoesNotExist,
-    In(Vec<String>),
-    NotIn(Vec<String>),
+    /// `None`: any value will do.
+    values: Option<Vec<String>>,
+    /// `!=`, `notin`, `!key`; an object without the label satisfies these.
+    negated: bool,
 }
 
 #[derive(Debug)]
@@ -43,26 +38,21 @@ impl Selector {
             .map(|text| parse_label(text).ok_or(text))
             .collect::<Result<_, _>>()
             .map_err(|text| StatusError::bad_request(format!("unable to parse requirement: {text:?}")))?;
-        let fields = split_escaped(fields)
-            .into_iter()
-            .map(|text| parse_field(resource, &text))
-            .collect::<Result<_, _>>()?;
+        let fields = fields.split(',').filter(|text| !text.is_empty());
+        let fields = fields.map(|text| parse_field(resource, text)).collect::<Result<_, _>>()?;
         Ok(Self { labels, fields })
     }
 
     /// Whether the object is selected.
     pub(super) fn matches(&self, object: &Value) -> bool {
+        let labels = object.pointer("/metadata/labels");
         self.labels.iter().all(|requirement| {
-            let value =
-                object.pointer("/metadata/labels").and_then(|labels| labels.get(&requirement.key)?.as_str());
-            match (&requirement.operator, value) {
-                (Operator::Exists, value) => value.is_some(),
-                (Operator::DoesNotExist, value) => value.is_none(),
-                (Operator::In(wanted), value) => value.is_some_and(|value| wanted.iter().any(|w| w == value)),
-                (Operator::NotIn(refused), value) => {
-                    value.is_none_or(|value| !refused.iter().any(|r| r == value))
-                }
-            }
+            let value = labels.and_then(|labels| labels.get(&requirement.key)?.as_str());
+            let found = match &requirement.values {
+                None => value.is_some(),
+                Some(wanted) => value.is_some_and(|value| wanted.iter().any(|wanted| wanted == value)),
+            };
+            found != requirement.negated
         }) && self.fields.iter().all(|requirement| {
             let value = match object.pointer(&requirement.pointer) {
                 None | Some(Value::Null) => String::new(),
@@ -75,31 +65,27 @@ impl Selector {
 }
 
 fn parse_label(text: &str) -> Option<LabelRequirement> {
-    let requirement = |key: &str, operator| {
-        let key = key.trim();
-        (!key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)))
-            .then(|| LabelRequirement { key: key.to_owned(), operator })
-    };
-    if let Some((head, values)) = text.split_once('(') {
-        let values = values.trim_end().strip_suffix(')')?;
-        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
+    let (key, values, negated) = if let Some((head, values)) = text.split_once('(') {
+        let values =
+            values.trim_end().strip_suffix(')')?.split(',').map(label_value).collect::<Option<_>>()?;
         let (key, operator) = head.trim().rsplit_once(char::is_whitespace)?;
-        return match operator {
-            "in" => requirement(key, Operator::In(values)),
-            "notin" => requirement(key, Operator::NotIn(values)),
-            _ => None,
+        let negated = match operator {
+            "in" => false,
+            "notin" => true,
+            _ => return None,
         };
-    }
-    if let Some((key, value)) = text.split_once("!=") {
-        return requirement(key, Operator::NotIn(vec![label_value(value)?]));
-    }
-    if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-        return requirement(key, Operator::In(vec![label_value(value)?]));
-    }
-    match text.trim().strip_prefix('!') {
-        Some(key) => requirement(key, Operator::DoesNotExist),
-        None => requirement(text, Operator::Exists),
-    }
+        (key, Some(values), negated)
+    } else if let Some((key, value)) = text.split_once("!=") {
+        (key, Some(vec![label_value(value)?]), true)
+    } else if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
+        (key, Some(vec![label_value(value)?]), false)
+    } else {
+        let key = text.trim();
+        (key.trim_start_matches('!'), None, key.starts_with('!'))
+    };
+    let key = key.trim();
+    let valid = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    valid.then(|| LabelRequirement { key: key.to_owned(), values, negated })
 }
 
 fn label_value(text: &str) -> Option<String> {
@@ -122,7 +108,7 @@ fn parse_field(resource: &Resource, text: &str) -> Result<FieldRequirement, Stat
         return Err(StatusError::bad_request(format!("field label not supported: {path}")));
     }
     let pointer = format!("/{}", path.replace('.', "/"));
-    Ok(FieldRequirement { pointer, equal, value: unescape(value) })
+    Ok(FieldRequirement { pointer, equal, value: value.to_owned() })
 }
 
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
@@ -138,31 +124,6 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
     if text.trim().is_empty() { Vec::new() } else { parts.collect() }
 }
 
-/// Splits at commas that no backslash protects; the escapes stay in the parts.
-fn split_escaped(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut escaped = false;
-    for c in text.chars() {
-        if c == ',' && !escaped {
-            parts.push(String::new());
-        } else if let Some(part) = parts.last_mut() {
-            part.push(c);
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        out.extend(if c == '\\' { chars.next() } else { Some(c) });
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +136,7 @@ mod tests {
     #[test]
     fn selectors_select_as_in_kubernetes() {
         let object = json!({
-            "metadata": { "name": "a,b", "namespace": "ns", "labels": { "app": "mongo", "tier": "", "x.io/y": "1" } },
+            "metadata": { "name": "a", "namespace": "ns", "labels": { "app": "mongo", "tier": "", "x.io/y": "1" } },
             "spec": { "nodeName": "machine2" },
         });
         for (labels, fields, expected) in [
@@ -197,7 +158,6 @@ mod tests {
             ("", "spec.nodeName==machine2,metadata.namespace=ns", true),
             ("", "spec.nodeName!=machine2", false),
             ("", "status.phase=", true),
-            ("", r"metadata.name=a\,b", true),
             ("app=mongo", "spec.nodeName=machine1", false),
         ] {
             let selector = Selector::parse(&pods(), labels, fields).unwrap();

@@ -1,13 +1,11 @@
 //! The server on a unix socket: HTTP/1.1, one task per connection, nothing but transport.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::ApiServer;
@@ -21,9 +19,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 impl ApiServer {
     /// Serves the socket until the future is dropped, which also closes every connection.
     pub async fn serve_unix(self, listener: UnixListener) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
-        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        while connections.len() < MAX_CONNECTIONS || connections.join_next().await.is_some() {
             while connections.try_join_next().is_some() {}
             let stream = match listener.accept().await {
                 Ok((stream, _peer)) => stream,
@@ -45,7 +42,6 @@ impl ApiServer {
                     // A client that goes away in the middle of a watch ends like this; it is no fault of the server.
                     tracing::debug!(%error, "a connection to the API server ended");
                 }
-                drop(slot);
             });
         }
     }

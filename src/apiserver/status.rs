@@ -31,11 +31,8 @@ impl StatusError {
 
     /// 500 `InternalError`.
     pub fn internal(message: impl std::fmt::Display) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            format!("Internal error occurred: {message}"),
-        )
+        let message = format!("Internal error occurred: {message}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     }
 
     /// 503 `ServiceUnavailable`: who should answer (a pod, a node) does not.
@@ -74,6 +71,11 @@ impl StatusError {
         self.about(resource.group, resource.plural, name)
     }
 
+    fn because(mut self, causes: Value) -> Self {
+        self.details.insert("causes".to_owned(), causes);
+        self
+    }
+
     pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} not found", resource.qualified());
         Self::new(StatusCode::NOT_FOUND, "NotFound", message).on(resource, name)
@@ -99,42 +101,28 @@ impl StatusError {
         Self::new(StatusCode::CONFLICT, "Conflict", message).on(resource, name)
     }
 
-    /// 409 for an update that was computed from an older version than the stored one.
-    pub(super) fn modified(resource: &Resource, name: &str) -> Self {
-        let why =
-            "the object has been modified; please apply your changes to the latest version and try again";
-        Self::conflict(resource, name, why)
-    }
-
     /// 422 with one cause per field.
     pub(super) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
-        let kind = if resource.group.is_empty() {
-            resource.kind.to_owned()
-        } else {
-            format!("{}.{}", resource.kind, resource.group)
-        };
+        let dot = if resource.group.is_empty() { "" } else { "." };
+        let kind = format!("{}{dot}{}", resource.kind, resource.group);
         Self::invalid_kind(&kind, name, causes).about(resource.group, resource.kind, name)
     }
 
-    /// 422 for what is wrong with the query of a list or watch.
-    pub(super) fn invalid_list_options(field: &str, message: String) -> Self {
-        let cause = Cause { field: field.to_owned(), message };
+    /// 422 for a parameter of a list or watch.
+    pub(super) fn invalid_list_options(field: &str, message: &str) -> Self {
+        let cause = Cause { field: field.to_owned(), message: message.to_owned() };
         Self::invalid_kind("ListOptions.meta.k8s.io", "", &[cause]).about("meta.k8s.io", "ListOptions", "")
     }
 
     fn invalid_kind(kind: &str, name: &str, causes: &[Cause]) -> Self {
-        let mut texts = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message));
-        let text = match (texts.next(), causes.len()) {
-            (Some(only), 1) => only,
-            (first, _) => format!("[{}]", first.into_iter().chain(texts).collect::<Vec<_>>().join(", ")),
-        };
+        let texts: Vec<_> =
+            causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let text = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
         let message = format!("{kind} {name:?} is invalid: {text}");
-        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
         let causes = causes.iter().map(|cause| {
             json!({ "reason": cause_type(&cause.message), "message": cause.message, "field": cause.field })
         });
-        error.details.insert("causes".to_owned(), causes.collect());
-        error
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).because(causes.collect())
     }
 
     /// 422 for a JSON patch that does not apply, a failed `test` included. The real server does not say which.
@@ -151,17 +139,13 @@ impl StatusError {
     /// 504 for a version that does not exist yet, which a client can have only from another server.
     pub(super) fn too_large(asked: u64, current: u64) -> Self {
         let message = format!("Too large resource version: {asked}, current: {current}");
-        let mut error = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message);
         let cause = json!([{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }]);
-        error.details.insert("causes".to_owned(), cause);
-        error.details.insert("retryAfterSeconds".to_owned(), 1.into());
-        error
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message).because(cause)
     }
 
     pub(super) fn unsupported_media_type(accepted: &str) -> Self {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted}"
-        );
+        let why = "the body of the request was in an unknown format - accepted media types include";
+        let message = format!("{why}: {accepted}");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
@@ -177,23 +161,20 @@ impl StatusError {
 
     /// 403 for a create in a namespace that is being deleted.
     pub(super) fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
-        let message = format!(
-            "{} {name:?} is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
-            resource.qualified()
-        );
-        let mut error = Self::new(StatusCode::FORBIDDEN, "Forbidden", message).on(resource, name);
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let message = format!("{} {name:?} is forbidden: {why}", resource.qualified());
         let cause = json!([{
             "reason": "NamespaceTerminating", "field": "metadata.namespace",
             "message": format!("namespace {namespace} is being terminated"),
         }]);
-        error.details.insert("causes".to_owned(), cause);
-        error
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).on(resource, name).because(cause)
     }
 }
 
 /// The `CauseType` that a validation message belongs to: `field.Error` starts each message with its class.
 fn cause_type(message: &str) -> &'static str {
-    const TYPES: [(&str, &str); 8] = [
+    const TYPES: [(&str, &str); 7] = [
         ("Required value", "FieldValueRequired"),
         ("Unsupported value", "FieldValueNotSupported"),
         ("Duplicate value", "FieldValueDuplicate"),
@@ -201,7 +182,6 @@ fn cause_type(message: &str) -> &'static str {
         ("Not found", "FieldValueNotFound"),
         ("Too long", "FieldValueTooLong"),
         ("Too many", "FieldValueTooMany"),
-        ("Internal error", "InternalError"),
     ];
     TYPES.iter().find(|(start, _)| message.starts_with(start)).map_or("FieldValueInvalid", |(_, kind)| kind)
 }

@@ -117,12 +117,21 @@ struct Table {
     watchers: Vec<Watcher>,
 }
 
-/// What bounds the memory of the history and of the watches.
+/// What bounds the memory of histories and watches.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) history_events: usize,
-    pub(super) history_bytes: usize,
-    pub(super) watch_queue: usize,
+pub struct Limits {
+    /// Changes of one resource that a watch can resume over; older versions are `Expired`.
+    pub history_events: usize,
+    /// The same bound in bytes of JSON.
+    pub history_bytes: usize,
+    /// Events that may wait for one watch; a slower client is disconnected and resumes.
+    pub watch_queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { history_events: 4096, history_bytes: 8 * 1024 * 1024, watch_queue: 1024 }
+    }
 }
 
 /// Every table, and the counter.
@@ -135,8 +144,8 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(tables: usize, first_version: u64, limits: Limits) -> Self {
-        let table = || Table { floor: first_version, ..Table::default() };
-        Self { version: first_version, tables: std::iter::repeat_with(table).take(tables).collect(), limits }
+        let tables = (0..tables).map(|_| Table { floor: first_version, ..Table::default() }).collect();
+        Self { version: first_version, tables, limits }
     }
 
     /// The version of the newest write.
@@ -166,8 +175,7 @@ impl Store {
             .filter(|(_, object)| scope.contains(object))
     }
 
-    /// Stores the object, or removes it (`None`), under a new version and tells every watch. Answers with the stored
-    /// object, or with the last state of the removed one.
+    /// Stores the object, or removes it (`None`), under a new version and tells every watch.
     pub(super) fn commit(&mut self, table: usize, key: Key, value: Option<Value>) -> Option<Arc<Object>> {
         let limits = self.limits;
         let table = self.tables.get_mut(table)?;
@@ -178,7 +186,7 @@ impl Store {
             Some(new) => table.objects.insert(key, Arc::clone(new)),
             None => table.objects.remove(&key),
         };
-        let result = new.clone().or_else(|| Some(Object::new(old.as_ref()?.value.clone(), version)));
+        let stored = new.clone();
         let change = Arc::new(Change { version, old, new, last: OnceLock::new() });
         // A watch that is full is too slow: it ends, and its client resumes from history or lists again.
         table.watchers.retain(|watcher| match change.event(&watcher.scope) {
@@ -192,7 +200,7 @@ impl Store {
             table.history_bytes -= oldest.size();
             table.floor = oldest.version;
         }
-        result
+        stored
     }
 
     /// Opens a watch: the events that come first, and the queue of all that follow. With `since`, first are the changes

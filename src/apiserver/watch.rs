@@ -4,17 +4,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use super::request::WatchOptions;
+use super::request::{Target, WatchOptions};
 use super::store::Scope;
-use super::{Inner, StatusError};
+use super::{Inner, Resource, StatusError};
 
 /// One line of a watch.
 #[derive(Debug, Clone)]
@@ -34,25 +33,27 @@ impl Event {
 /// One client's watch.
 struct Watch {
     server: Arc<Inner>,
-    table: usize,
+    resource: Resource,
     first: VecDeque<Event>,
     queue: mpsc::Receiver<Event>,
     deadline: Instant,
-    bookmarks: Option<Interval>,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    ended: bool,
 }
 
 /// Starts a watch and gives its lines, without end until its timeout.
 pub(super) fn open(
     server: &Arc<Inner>,
-    table: usize,
+    target: &Target<'_>,
     scope: Scope,
     options: &WatchOptions,
 ) -> impl Stream<Item = Bytes> + use<> {
     let mut store = server.store();
-    let (first, queue) = match store.watch(table, scope, options.since) {
+    let (first, queue) = match store.watch(target.table, scope, options.since) {
         Ok((mut first, queue)) => {
             if options.mark_initial_end {
-                first.push(bookmark(server, table, store.version(), true));
+                first.push(bookmark(target.resource, store.version(), true));
             }
             (first, queue)
         }
@@ -64,14 +65,15 @@ pub(super) fn open(
         }
     };
     drop(store);
-    let every = server.config.bookmark_interval;
     let watch = Watch {
         server: Arc::clone(server),
-        table,
+        resource: target.resource.clone(),
         first: first.into(),
         queue,
         deadline: Instant::now() + options.timeout,
-        bookmarks: options.bookmarks.then(|| ticks(every)),
+        bookmarks: options.bookmarks,
+        next_bookmark: Instant::now() + server.config.bookmark_interval,
+        ended: false,
     };
     stream::unfold(watch, |mut watch| async move {
         let event = watch.next().await?;
@@ -79,60 +81,44 @@ pub(super) fn open(
     })
 }
 
-fn ticks(every: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 impl Watch {
-    /// The next event; `None` at the timeout, or when the client was too slow and the store let go of it.
+    /// The next event; `None` at the timeout, or when the client was too slow and the store let go of it. The timeout
+    /// comes with a last bookmark, so that the client resumes from there.
     async fn next(&mut self) -> Option<Event> {
         if let Some(event) = self.first.pop_front() {
             return Some(event);
         }
-        loop {
-            let tick = async {
-                match &mut self.bookmarks {
-                    Some(ticks) => ticks.tick().await,
-                    None => std::future::pending().await,
-                }
-            };
+        while !self.ended {
+            let wake = self.deadline.min(self.next_bookmark);
             tokio::select! {
                 biased;
-                () = sleep_until(self.deadline) => {
-                    // One last bookmark, so that the client resumes from here.
-                    self.bookmarks.take()?;
-                    return self.bookmark();
-                }
-                event = self.queue.recv() => return event,
-                _at = tick => {
+                () = sleep_until(wake) => {
+                    self.ended = wake == self.deadline;
+                    self.next_bookmark = wake + self.server.config.bookmark_interval;
                     if let Some(event) = self.bookmark() {
                         return Some(event);
                     }
                 }
+                event = self.queue.recv() => return event,
             }
         }
+        None
     }
 
     /// A bookmark of the newest version, unless events before it still wait in the queue: a client that breaks off
     /// right after such a bookmark would never see them.
     fn bookmark(&self) -> Option<Event> {
         let store = self.server.store();
-        self.queue.is_empty().then(|| bookmark(&self.server, self.table, store.version(), false))
+        (self.bookmarks && self.queue.is_empty()).then(|| bookmark(&self.resource, store.version(), false))
     }
 }
 
-fn bookmark(server: &Inner, table: usize, version: u64, ends_initial_events: bool) -> Event {
-    let resource = server.config.resources.get(table);
-    let mut metadata = json!({ "resourceVersion": version.to_string(), "creationTimestamp": null });
-    if ends_initial_events && let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("annotations".to_owned(), json!({ "k8s.io/initial-events-end": "true" }));
-    }
-    let object = json!({
-        "kind": resource.map_or("", |resource| resource.kind),
-        "apiVersion": resource.map_or_else(String::new, super::Resource::api_version),
-        "metadata": metadata,
-    });
+fn bookmark(resource: &Resource, version: u64, ends_initial_events: bool) -> Event {
+    let version = version.to_string();
+    let annotations =
+        if ends_initial_events { json!({ "k8s.io/initial-events-end": "true" }) } else { json!({}) };
+    let metadata =
+        json!({ "resourceVersion": version, "annotations": annotations, "creationTimestamp": null });
+    let object = json!({ "kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata });
     Event { kind: "BOOKMARK", object: object.to_string().into() }
 }

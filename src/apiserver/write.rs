@@ -7,16 +7,24 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Map, Value, json};
 
 use super::patch::Patch;
-use super::request::{DeleteOptions, check_kind};
+use super::request::check_kind;
 use super::selectors::Selector;
 use super::store::{Key, Object, Scope, Store, meta, set_meta};
 use super::{Cause, Config, Resource, StatusError};
 
 /// Grace of a pod that names none: the API's default for `spec.terminationGracePeriodSeconds`.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+/// Metadata that only the server writes; the last two with the deletion.
+const SYSTEM_FIELDS: [&str; 4] =
+    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+
+/// A longer `generateName` is cut, so that the name fits a DNS label.
+const MAX_GENERATE_NAME: usize = 58;
 
 /// How a stored object is to change.
 pub(super) enum Update {
@@ -39,28 +47,25 @@ impl Writer<'_> {
         check_kind(self.resource, &mut object)?;
         set_namespace(self.resource, &mut object, namespace)?;
         if !meta(&object, "resourceVersion").is_empty() {
-            return Err(StatusError::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(StatusError::bad_request(message));
         }
-        let base: String = meta(&object, "generateName").chars().take(58).collect();
-        let generate = meta(&object, "name").is_empty() && !base.is_empty();
-        if generate {
-            set_meta(&mut object, "name", Some(format!("{base}{}", random_suffix()).into()));
-        }
-        self.check_namespace(namespace, meta(&object, "name"))?;
-        prepare_for_create(self.resource, &mut object);
-        self.admit(None, &mut object)?;
+        let base: String = meta(&object, "generateName").chars().take(MAX_GENERATE_NAME).collect();
         let mut key = (namespace.to_owned(), meta(&object, "name").to_owned());
-        while generate && self.store.get(self.table, &key).is_some() {
-            key.1 = format!("{base}{}", random_suffix());
+        if key.1.is_empty() && !base.is_empty() {
+            while key.1.is_empty() || self.store.get(self.table, &key).is_some() {
+                key.1 = format!("{base}{}", random_suffix());
+            }
             set_meta(&mut object, "name", Some(key.1.clone().into()));
         }
+        self.check_namespace(&key)?;
+        prepare_for_create(self.resource, &mut object);
+        self.admit(None, &mut object)?;
         if self.store.get(self.table, &key).is_some() {
             return Err(StatusError::already_exists(self.resource, &key.1));
         }
         self.make_room_for_event();
-        self.commit(key, object)
+        self.commit(&key, object)
     }
 
     /// Replaces or patches an object; through the status subresource nothing but the status changes.
@@ -84,15 +89,14 @@ impl Writer<'_> {
             return Err(StatusError::bad_request(message));
         }
         self.check_version(&old, &new, is_patch)?;
-        let mut new = if status {
-            let mut merged = old.value.clone();
-            set_member(&mut merged, "status", new.get("status").cloned());
-            merged
+        if status {
+            let status = new.get("status").cloned();
+            new = old.value.clone();
+            set_member(&mut new, "status", status);
         } else {
-            self.check_metadata(&old, &new)?;
+            self.check_metadata(&old.value, &new)?;
             keep_system_fields(self.resource, &old.value, &mut new);
-            new
-        };
+        }
         self.admit(Some(&old.value), &mut new)?;
         if !status {
             self.check_pod_spec(&old.value, &new)?;
@@ -103,52 +107,47 @@ impl Writer<'_> {
         if new == old.value {
             return Ok(old);
         }
-        let grace = old.value.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-        if is_deleted(&old.value) && grace == Some(0) && finalizers(&new).is_empty() && !self.dry_run {
+        if grace(&new) == Some(0) && finalizers(&new).is_empty() && !self.dry_run {
             self.remove(key);
             return Ok(Object::new(new, self.store.version()));
         }
-        self.commit(key.clone(), new)
+        self.commit(key, new)
     }
 
     /// Deletes an object, or starts to: one with finalizers stays until they are gone, a pod on a node until its kubelet
-    /// deletes it with a grace period of zero.
-    pub(super) fn delete(&mut self, key: &Key, options: &DeleteOptions) -> Result<Deleted, StatusError> {
+    /// deletes it with a grace period of zero. Says whether it is gone.
+    pub(super) fn delete(
+        &mut self,
+        key: &Key,
+        options: &DeleteOptions,
+    ) -> Result<(Arc<Object>, bool), StatusError> {
         let old = self.find(key)?;
         self.check_preconditions(&old, options)?;
-        let is_pod = self.resource.is_core("pods");
+        let asked = options.grace_period_seconds;
         let is_namespace = self.resource.is_core("namespaces");
-        let grace = if is_pod { pod_grace(&old.value, options.grace_period_seconds) } else { 0 };
-        if is_deleted(&old.value) {
-            let running = old.value.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-            // Deletion is under way: it can only be made shorter.
-            if !is_pod
-                || options.grace_period_seconds.is_none()
-                || running.is_none_or(|running| grace >= running)
-            {
-                return Ok(Deleted::Pending(old));
-            }
+        let seconds = if self.resource.is_core("pods") { pod_grace(&old.value, asked) } else { 0 };
+        // Once deletion is under way, it can only be made shorter.
+        let pending = grace(&old.value).is_some_and(|running| asked.is_none() || seconds >= running);
+        let tried_only = options.dry_run.as_ref().is_some_and(|stages| !stages.is_empty());
+        if pending || self.dry_run || tried_only {
+            return Ok((old, false));
         }
-        if self.dry_run {
-            return Ok(Deleted::Pending(old));
-        }
-        if grace == 0 && finalizers(&old.value).is_empty() && !is_namespace {
+        if seconds == 0 && finalizers(&old.value).is_empty() && !is_namespace {
             self.remove(key);
-            return Ok(Deleted::Gone(old));
+            return Ok((old, true));
         }
         let mut new = old.value.clone();
-        let at = Timestamp::now().saturating_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
-        set_meta(&mut new, "deletionTimestamp", Some(rfc3339(at).into()));
-        set_meta(&mut new, "deletionGracePeriodSeconds", Some(grace.into()));
+        set_meta(&mut new, "deletionTimestamp", Some(seconds_from_now(seconds).into()));
+        set_meta(&mut new, "deletionGracePeriodSeconds", Some(seconds.into()));
         raise_generation(&mut new);
         if is_namespace {
             set_member(&mut new, "status", Some(json!({ "phase": "Terminating" })));
         }
-        let marked = self.commit(key.clone(), new)?;
+        let marked = self.commit(key, new)?;
         if is_namespace {
             self.empty_namespace(&key.1);
         }
-        Ok(Deleted::Pending(marked))
+        Ok((marked, false))
     }
 
     fn find(&self, key: &Key) -> Result<Arc<Object>, StatusError> {
@@ -156,11 +155,13 @@ impl Writer<'_> {
         found.ok_or_else(|| StatusError::not_found(self.resource, &key.1))
     }
 
-    fn commit(&mut self, key: Key, object: Value) -> Result<Arc<Object>, StatusError> {
+    fn commit(&mut self, key: &Key, object: Value) -> Result<Arc<Object>, StatusError> {
         if self.dry_run {
             return Ok(Object::new(object, self.store.version()));
         }
-        self.store.commit(self.table, key, Some(object)).ok_or_else(|| StatusError::internal("no such table"))
+        self.store
+            .commit(self.table, key.clone(), Some(object))
+            .ok_or_else(|| StatusError::internal("no such table"))
     }
 
     fn remove(&mut self, key: &Key) {
@@ -184,15 +185,15 @@ impl Writer<'_> {
         Err(StatusError::invalid(self.resource, name, &[cause]))
     }
 
-    fn check_namespace(&self, namespace: &str, name: &str) -> Result<(), StatusError> {
-        if !self.resource.namespaced {
+    fn check_namespace(&self, key: &Key) -> Result<(), StatusError> {
+        let Some((table, resource)) = self.config.find("", "namespaces").filter(|_| self.resource.namespaced)
+        else {
             return Ok(());
-        }
-        let Some((table, resource)) = self.config.find("", "namespaces") else { return Ok(()) };
-        match self.store.get(table, &(String::new(), namespace.to_owned())) {
-            None => Err(StatusError::not_found(resource, namespace)),
+        };
+        match self.store.get(table, &(String::new(), key.0.clone())) {
+            None => Err(StatusError::not_found(resource, &key.0)),
             Some(found) if is_deleted(&found.value) => {
-                Err(StatusError::namespace_terminating(self.resource, name, namespace))
+                Err(StatusError::namespace_terminating(self.resource, &key.1, &key.0))
             }
             Some(_) => Ok(()),
         }
@@ -200,44 +201,44 @@ impl Writer<'_> {
 
     fn check_version(&self, old: &Object, new: &Value, is_patch: bool) -> Result<(), StatusError> {
         let name = old.meta("name");
-        let version = meta(new, "resourceVersion");
-        if version.is_empty() {
-            // Leases and custom kinds do not allow an update that ignores what happened in between.
-            if !is_patch && (self.resource.is_custom() || self.resource.plural == "leases") {
-                let message = "Invalid value: 0: must be specified for an update".to_owned();
-                return self.invalid(name, "metadata.resourceVersion", message);
-            }
-        } else if version != old.meta("resourceVersion") {
-            return Err(StatusError::modified(self.resource, name));
+        let (version, uid) = (meta(new, "resourceVersion"), meta(new, "uid"));
+        // Leases and custom kinds do not allow an update that ignores what happened in between.
+        let conditional = self.resource.is_custom() || self.resource.plural == "leases";
+        if version.is_empty() && !is_patch && conditional {
+            let message = "Invalid value: 0: must be specified for an update".to_owned();
+            return self.invalid(name, "metadata.resourceVersion", message);
         }
-        let uid = meta(new, "uid");
-        if !is_patch && !uid.is_empty() && uid != old.meta("uid") {
-            let found = old.meta("uid");
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-            return Err(StatusError::conflict(self.resource, name, &why));
-        }
-        Ok(())
+        let why = if !version.is_empty() && version != old.meta("resourceVersion") {
+            "the object has been modified; please apply your changes to the latest version and try again"
+                .to_owned()
+        } else if !is_patch && !uid.is_empty() && uid != old.meta("uid") {
+            format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                old.meta("uid")
+            )
+        } else {
+            return Ok(());
+        };
+        Err(StatusError::conflict(self.resource, name, &why))
     }
 
-    fn check_metadata(&self, old: &Object, new: &Value) -> Result<(), StatusError> {
-        let deleted = is_deleted(&old.value);
-        let get =
-            |object: &Value, field: &str| object.get("metadata").and_then(|meta| meta.get(field)).cloned();
-        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-            let kept = deleted && field.starts_with("deletion");
-            let wanted = get(new, field).filter(|value| !value.is_null() && !kept);
-            if let Some(value) = wanted.filter(|value| Some(value) != get(&old.value, field).as_ref()) {
+    fn check_metadata(&self, old: &Value, new: &Value) -> Result<(), StatusError> {
+        let name = meta(old, "name");
+        // What a deleted object says about its deletion is kept whatever the update says.
+        for field in SYSTEM_FIELDS.iter().take(if is_deleted(old) { 2 } else { 4 }) {
+            let pointer = format!("/metadata/{field}");
+            if let Some(value) = new.pointer(&pointer).filter(|value| !value.is_null())
+                && Some(value) != old.pointer(&pointer)
+            {
                 let message = format!("Invalid value: {value}: field is immutable");
-                return self.invalid(old.meta("name"), &format!("metadata.{field}"), message);
+                return self.invalid(name, &format!("metadata.{field}"), message);
             }
         }
-        let (before, after) = (finalizers(&old.value), finalizers(new));
-        let added: Vec<&str> = after.into_iter().filter(|name| !before.contains(name)).collect();
-        if deleted && !added.is_empty() {
-            let message = format!(
-                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
-            );
-            return self.invalid(old.meta("name"), "metadata.finalizers", message);
+        let before = finalizers(old);
+        let added: Vec<&str> = finalizers(new).into_iter().filter(|name| !before.contains(name)).collect();
+        if is_deleted(old) && !added.is_empty() {
+            let why = "no new finalizers can be added if the object is being deleted, found new finalizers";
+            return self.invalid(name, "metadata.finalizers", format!("Forbidden: {why} {added:?}"));
         }
         Ok(())
     }
@@ -259,16 +260,14 @@ impl Writer<'_> {
     }
 
     fn check_preconditions(&self, old: &Object, options: &DeleteOptions) -> Result<(), StatusError> {
-        let Some(preconditions) = &options.preconditions else { return Ok(()) };
-        for (what, why, field, wanted) in [
-            ("UID", "deleted and then recreated", "uid", &preconditions.uid),
-            ("ResourceVersion", "modified", "resourceVersion", &preconditions.resource_version),
-        ] {
-            if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != old.meta(field)) {
-                let found = old.meta(field);
+        let wanted = options.preconditions.as_ref();
+        let (uid, version) =
+            (wanted.and_then(|w| w.uid.as_ref()), wanted.and_then(|w| w.resource_version.as_ref()));
+        for (what, wanted, field) in [("UID", uid, "uid"), ("ResourceVersion", version, "resourceVersion")] {
+            let found = old.meta(field);
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
                 let why = format!(
-                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). \
-                     The object might have been {why}"
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found})"
                 );
                 return Err(StatusError::conflict(self.resource, old.meta("name"), &why));
             }
@@ -305,12 +304,6 @@ impl Writer<'_> {
     }
 }
 
-/// What became of an object that was to be deleted.
-pub(super) enum Deleted {
-    Gone(Arc<Object>),
-    Pending(Arc<Object>),
-}
-
 /// Removes a namespace that is being deleted once nothing is left in it.
 fn finish_namespace(config: &Config, store: &mut Store, namespace: &str) {
     let Some((table, _)) = config.find("", "namespaces") else { return };
@@ -339,11 +332,11 @@ fn set_namespace(resource: &Resource, object: &mut Value, namespace: &str) -> Re
 
 /// What the server itself writes into a new object.
 fn prepare_for_create(resource: &Resource, object: &mut Value) {
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"] {
+    for field in SYSTEM_FIELDS {
         set_meta(object, field, None);
     }
     set_meta(object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));
-    set_meta(object, "creationTimestamp", Some(rfc3339(Timestamp::now()).into()));
+    set_meta(object, "creationTimestamp", Some(seconds_from_now(0).into()));
     set_meta(object, "generation", has_generation(resource).then(|| 1.into()));
     // A kubelet registers its node together with the status; everywhere else status is for the subresource.
     if resource.status && !resource.is_core("nodes") {
@@ -366,17 +359,8 @@ fn prepare_for_create(resource: &Resource, object: &mut Value) {
 
 /// Carries over what an update cannot change.
 fn keep_system_fields(resource: &Resource, old: &Value, new: &mut Value) {
-    let metadata = old.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
-    for field in [
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "resourceVersion",
-        "managedFields",
-    ] {
-        set_meta(new, field, metadata.get(field).cloned());
+    for field in SYSTEM_FIELDS.into_iter().chain(["generation", "resourceVersion"]) {
+        set_meta(new, field, old.pointer(&format!("/metadata/{field}")).cloned());
     }
     if resource.status {
         set_member(new, "status", old.get("status").cloned());
@@ -398,17 +382,16 @@ fn has_generation(resource: &Resource) -> bool {
 }
 
 fn raise_generation(object: &mut Value) {
-    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
-    if let Some(generation) = generation {
+    if let Some(generation) = object.pointer("/metadata/generation").and_then(Value::as_i64) {
         set_meta(object, "generation", Some((generation + 1).into()));
     }
 }
 
 fn differ_outside_status(old: &Value, new: &Value) -> bool {
-    let rest = |object: &Value| -> Option<Map<String, Value>> {
-        let mut map = object.as_object()?.clone();
-        map.retain(|key, _| key != "metadata" && key != "status");
-        Some(map)
+    let rest = |object: &Value| {
+        let members = object.as_object().into_iter().flatten();
+        let rest = members.filter(|(key, _)| !["metadata", "status"].contains(&key.as_str()));
+        rest.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<String, Value>>()
     };
     rest(old) != rest(new)
 }
@@ -416,6 +399,11 @@ fn differ_outside_status(old: &Value, new: &Value) -> bool {
 fn finalizers(object: &Value) -> Vec<&str> {
     let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The grace period of an object that is being deleted.
+fn grace(object: &Value) -> Option<i64> {
+    object.pointer("/metadata/deletionGracePeriodSeconds")?.as_i64()
 }
 
 fn is_deleted(object: &Value) -> bool {
@@ -450,46 +438,33 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
 /// `metadata.name` as RFC 1123 subdomain, or label for the kinds that become one DNS label.
 fn name_cause(resource: &Resource, object: &Value) -> Option<Cause> {
     let name = meta(object, "name");
-    let is_label = resource.is_core("namespaces") || resource.is_core("services");
     let label = |text: &str| {
-        !text.is_empty()
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !text.starts_with('-')
-            && !text.ends_with('-')
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        plain && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
     };
-    let valid = if is_label {
-        name.len() <= 63 && label(name)
+    let is_label = resource.is_core("namespaces") || resource.is_core("services");
+    let (what, dot, longest) = if is_label { ("label", "", 63) } else { ("subdomain", " '.'", 253) };
+    if name.len() <= longest && name.split('.').all(label) && !(is_label && name.contains('.')) {
+        return None;
+    }
+    let message = if name.is_empty() {
+        "Required value: name or generateName is required".to_owned()
     } else {
-        name.len() <= 253 && name.split('.').all(label)
-    };
-    let message = match (name, is_label) {
-        _ if valid => return None,
-        ("", _) => "Required value: name or generateName is required".to_owned(),
-        (_, true) => format!(
-            "Invalid value: {name:?}: a lowercase RFC 1123 label must consist of at most 63 lower case alphanumeric \
-             characters or '-', and must start and end with an alphanumeric character"
-        ),
-        (_, false) => format!(
-            "Invalid value: {name:?}: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-             characters, '-' or '.', and must start and end with an alphanumeric character"
-        ),
+        format!(
+            "Invalid value: {name:?}: a lowercase RFC 1123 {what} must consist of at most {longest} lower case alphanumeric \
+             characters, '-'{dot}, and must start and end with an alphanumeric character"
+        )
     };
     Some(Cause { field: "metadata.name".to_owned(), message })
 }
 
-/// Five characters of the alphabet that Kubernetes uses: nothing that spells a word or looks like another.
+/// Five characters, which with the server's retry is enough for any number of objects that fits in memory.
 fn random_suffix() -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let random = uuid::Uuid::new_v4().into_bytes();
-    random
-        .iter()
-        .take(5)
-        .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
-        .map(|c| char::from(*c))
-        .collect()
+    uuid::Uuid::new_v4().simple().to_string().chars().take(5).collect()
 }
 
-/// Whole seconds in UTC, as `meta/v1.Time` is written.
-fn rfc3339(time: Timestamp) -> String {
+/// A time in UTC as `meta/v1.Time` is written.
+fn seconds_from_now(seconds: i64) -> String {
+    let time = Timestamp::now().saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

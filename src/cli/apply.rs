@@ -156,7 +156,7 @@ fn patch(object: &Object, stored: &Value) -> Option<Value> {
     if !metadata.is_empty() {
         patch.insert("metadata".to_owned(), Value::Object(metadata));
     }
-    (!patch.is_empty()).then(|| Value::Object(patch))
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 /// The merge patch from `old` to `new`. What `new` does not have goes away if `removes`.

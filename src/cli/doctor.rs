@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Out;
 use super::age;
 use super::exit::{Exit, Failure, Result, why};
+use super::probe::Findings;
 use super::world::{World, WorldArgs};
 use crate::api::{CONTROLLER_LEASE, DEFAULT_LEASE, Injection, SYSTEM_NAMESPACE};
 
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SLOW: Duration = Duration::from_millis(500);
 
 /// Pods of the daemon carry this label.
-const DAEMON_LABEL: &str = "app.kubernetes.io/component=daemon";
+const DAEMON_LABEL: &str = "app=squall-daemon";
 
 /// Check what this machine and the cluster offer
 ///
@@ -94,11 +95,15 @@ impl Check {
 
 impl Args {
     pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
-        let mut checks = vec![user_namespaces(&UserNamespaces::read())];
+        let mut checks = Vec::new();
+        if cfg!(feature = "playground") {
+            kernel(&mut checks).await;
+        }
         match World::find(world).await {
             Ok(world) => cluster(&world, &mut checks).await,
             Err(failure) => {
-                checks.push(Check::fail("world", first_line(&failure), "see `squall doctor --help`"))
+                let cure = failure.to_do().unwrap_or("choose another with --context or --playground");
+                checks.push(Check::fail("world", failure.reason(), cure));
             }
         }
         match self.output {
@@ -115,10 +120,6 @@ impl Args {
         let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
         Ok(if failed { Exit::Error } else { Exit::Success })
     }
-}
-
-fn first_line(failure: &Failure) -> String {
-    failure.to_string().trim_start_matches("error: ").lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 async fn cluster(world: &World, checks: &mut Vec<Check>) {
@@ -191,8 +192,7 @@ fn controller(lease: Option<&Lease>, now: Timestamp) -> Check {
     }
 }
 
-/// Which nodes have a daemon. Pods tell it in a cluster; a playground's daemons are no pods, but each that worked
-/// on an Injection wrote its status.
+/// Which nodes have a daemon that answers: their pods tell it, and the Injections that they work on.
 async fn daemons(client: &Client, checks: &mut Vec<Check>) {
     let everything = ListParams::default();
     let nodes = match Api::<Node>::all(client.clone()).list(&everything).await {
@@ -246,58 +246,44 @@ fn daemons_of(nodes: &[String], pods: &[Pod], injections: &[Injection]) -> Check
     } else if nodes.iter().all(|node| known.contains_key(node.as_str())) {
         Check::ok("daemons", what)
     } else {
-        Check::warn("daemons", what, "a daemon without a pod shows itself only in an experiment; run one")
+        Check::warn("daemons", what, "no daemon is known there: pods on these nodes cannot be targets")
     }
 }
 
-/// The switches that decide whether an ordinary user may make user namespaces.
-#[derive(Debug, Default)]
-struct UserNamespaces {
-    /// `user.max_user_namespaces`.
-    most: Option<u64>,
-    /// `kernel.unprivileged_userns_clone`, on kernels of Debian.
-    clone: Option<u64>,
-    /// `kernel.apparmor_restrict_unprivileged_userns`, on Ubuntu.
-    apparmor: Option<u64>,
-}
-
-impl UserNamespaces {
-    fn read() -> Self {
-        let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse().ok();
-        Self {
-            most: number("/proc/sys/user/max_user_namespaces"),
-            clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
-            apparmor: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+/// What a child of ours found out by trying it.
+async fn kernel(checks: &mut Vec<Check>) {
+    let child = tokio::process::Command::new("/proc/self/exe").arg("probe").kill_on_drop(true).output();
+    let findings = match tokio::time::timeout(PATIENCE, child).await {
+        Ok(Ok(output)) => {
+            serde_json::from_slice::<Findings>(&output.stdout).map_err(|error| error.to_string())
         }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_elapsed) => Err("it does not end".to_owned()),
+    };
+    match findings {
+        Ok(findings) => checks.extend(found(findings)),
+        Err(why) => checks.push(Check::warn(
+            "sandbox",
+            format!("could not be tried: {why}"),
+            "a playground tells more: `squall playground --headless`",
+        )),
     }
 }
 
-/// A playground needs user namespaces.
-fn user_namespaces(switches: &UserNamespaces) -> Check {
-    const NAME: &str = "user namespaces";
-    match switches {
-        UserNamespaces { most: None, .. } => Check::warn(
-            NAME,
-            "this kernel has none; a playground cannot run here",
-            "use a kernel with CONFIG_USER_NS, as distributions ship",
-        ),
-        UserNamespaces { most: Some(0), .. } => Check::warn(
-            NAME,
-            "switched off by user.max_user_namespaces; a playground cannot run here",
-            "sudo sysctl -w user.max_user_namespaces=10000",
-        ),
-        UserNamespaces { clone: Some(0), .. } => Check::warn(
-            NAME,
-            "reserved for root by kernel.unprivileged_userns_clone",
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
-        ),
-        UserNamespaces { apparmor: Some(1), .. } => Check::warn(
-            NAME,
-            "restricted by AppArmor",
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or a profile for squall that allows userns",
-        ),
-        UserNamespaces { .. } => Check::ok(NAME, "allowed"),
+/// These are what a playground needs; a cluster's nodes are checked by their daemons.
+fn found(findings: Findings) -> Vec<Check> {
+    if let Some(why) = findings.sandbox {
+        return vec![Check::warn("sandbox", "a playground cannot run here", why)];
     }
+    let tables = match findings.tables {
+        None => Check::ok("nf_tables", "a table was made and read back in a namespace of its own"),
+        Some(why) => Check::warn(
+            "nf_tables",
+            why,
+            "load the module (sudo modprobe nf_tables), or use a kernel 5.12 or later with CONFIG_NF_TABLES",
+        ),
+    };
+    vec![Check::ok("sandbox", "user namespaces are allowed"), tables]
 }
 
 #[cfg(test)]

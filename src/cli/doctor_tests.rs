@@ -41,18 +41,17 @@ fn daemons_are_called_ready_only_where_something_says_so() {
 }
 
 #[test]
-fn each_switch_has_its_cure() {
-    let on = || UserNamespaces { most: Some(1000), ..UserNamespaces::default() };
-    for (switches, verdict, cure) in [
-        (on(), Verdict::Ok, None),
-        (UserNamespaces { most: Some(0), ..on() }, Verdict::Warn, Some("max_user_namespaces=10000")),
-        (UserNamespaces { clone: Some(0), ..on() }, Verdict::Warn, Some("userns_clone=1")),
-        (UserNamespaces { apparmor: Some(1), ..on() }, Verdict::Warn, Some("userns=0")),
-        (UserNamespaces { most: None, ..on() }, Verdict::Warn, Some("CONFIG_USER_NS")),
-    ] {
-        let check = user_namespaces(&switches);
-        assert_eq!(check.verdict, verdict, "{switches:?}");
-        assert_eq!(cure.is_some(), check.cure.is_some());
-        assert!(cure.is_none_or(|cure| check.cure.unwrap().contains(cure)), "{switches:?}");
-    }
+fn what_the_child_found() {
+    let findings = |sandbox: Option<&str>, tables: Option<&str>| Findings {
+        sandbox: sandbox.map(str::to_owned),
+        tables: tables.map(str::to_owned),
+    };
+    let verdicts =
+        |findings| found(findings).iter().map(|check| (check.name, check.verdict)).collect::<Vec<_>>();
+    assert_eq!(verdicts(findings(None, None)), [("sandbox", Verdict::Ok), ("nf_tables", Verdict::Ok)]);
+    assert_eq!(
+        verdicts(findings(None, Some("EINVAL"))),
+        [("sandbox", Verdict::Ok), ("nf_tables", Verdict::Warn)]
+    );
+    assert_eq!(verdicts(findings(Some("sysctl"), None)), [("sandbox", Verdict::Warn)]);
 }

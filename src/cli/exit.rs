@@ -90,6 +90,16 @@ impl Failure {
         self.exit
     }
 
+    /// What is wrong and why, in one line.
+    pub(crate) fn reason(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
+    /// What to do about it.
+    pub(crate) fn to_do(&self) -> Option<&str> {
+        self.cure.as_deref()
+    }
+
     /// Whether the reader of our output went away: `squall get pods | head -1`. No error, nothing to say.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         let io = self.error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());

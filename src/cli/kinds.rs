@@ -15,20 +15,35 @@ pub(crate) struct Kind {
     pub(crate) namespaced: bool,
 }
 
-/// Kinds with names of their own: plural, short names, group, version, kind, namespaced.
-const KNOWN: [(&str, &[&str], &str, &str, &str, bool); 12] = [
-    ("pods", &["po"], "", "v1", "Pod", true),
-    ("nodes", &["no"], "", "v1", "Node", false),
-    ("services", &["svc"], "", "v1", "Service", true),
-    ("namespaces", &["ns"], "", "v1", "Namespace", false),
-    ("configmaps", &["cm"], "", "v1", "ConfigMap", true),
-    ("events", &["ev"], "events.k8s.io", "v1", "Event", true),
-    ("deployments", &["deploy"], "apps", "v1", "Deployment", true),
-    ("replicasets", &["rs"], "apps", "v1", "ReplicaSet", true),
-    ("leases", &[], "coordination.k8s.io", "v1", "Lease", true),
-    ("endpointslices", &[], "discovery.k8s.io", "v1", "EndpointSlice", true),
-    ("networkchaos", &["netchaos"], "chaos-mesh.org", "v1alpha1", "NetworkChaos", true),
-    ("injections", &["inj"], "squall.dev", "v1alpha1", "Injection", true),
+/// One row of the table of kinds with names of their own.
+struct Known {
+    plural: &'static str,
+    short: &'static str,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    namespaced: bool,
+}
+
+/// A built-in namespaced kind.
+const fn known(plural: &'static str, short: &'static str, group: &'static str, kind: &'static str) -> Known {
+    Known { plural, short, group, version: "v1", kind, namespaced: true }
+}
+
+/// Short names are kubectl's; `netchaos` and `inj` are ours. A kind without one repeats its plural.
+const KNOWN: [Known; 12] = [
+    known("pods", "po", "", "Pod"),
+    Known { namespaced: false, ..known("nodes", "no", "", "Node") },
+    known("services", "svc", "", "Service"),
+    Known { namespaced: false, ..known("namespaces", "ns", "", "Namespace") },
+    known("configmaps", "cm", "", "ConfigMap"),
+    known("events", "ev", "events.k8s.io", "Event"),
+    known("deployments", "deploy", "apps", "Deployment"),
+    known("replicasets", "rs", "apps", "ReplicaSet"),
+    known("leases", "leases", "coordination.k8s.io", "Lease"),
+    known("endpointslices", "endpointslices", "discovery.k8s.io", "EndpointSlice"),
+    Known { version: "v1alpha1", ..known("networkchaos", "netchaos", "chaos-mesh.org", "NetworkChaos") },
+    Known { version: "v1alpha1", ..known("injections", "inj", "squall.dev", "Injection") },
 ];
 
 impl Kind {
@@ -38,7 +53,7 @@ impl Kind {
             return Ok(kind);
         }
         let unknown = || {
-            let words: Vec<_> = KNOWN.iter().map(|known| known.0).collect();
+            let words: Vec<_> = KNOWN.iter().map(|known| known.plural).collect();
             Failure::bad_input(format!("the API server has no resource \"{word}\""))
                 .cure(format!("use one of {}, or any other that it serves", words.join(", ")))
         };
@@ -55,19 +70,18 @@ impl Kind {
 
     /// The kind that a word means, if it is one of our table.
     pub(crate) fn known(word: &str) -> Option<Self> {
-        let (plural, _, group, version, kind, namespaced) =
-            KNOWN.iter().find(|(plural, short, group, _, kind, _)| {
-                short.contains(&word.to_ascii_lowercase().as_str()) || names(word, plural, kind, group)
-            })?;
-        let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
+        let known = KNOWN.iter().find(|known| {
+            known.short == word.to_ascii_lowercase() || names(word, known.plural, known.kind, known.group)
+        })?;
+        let Known { plural, group, version, kind, namespaced, .. } = *known;
         let resource = ApiResource {
-            group: (*group).to_owned(),
-            version: (*version).to_owned(),
-            api_version,
-            kind: (*kind).to_owned(),
-            plural: (*plural).to_owned(),
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") },
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
         };
-        Some(Self { resource, namespaced: *namespaced })
+        Some(Self { resource, namespaced })
     }
 
     /// Its API: of a namespace, or of all objects.

@@ -5,6 +5,8 @@
 
 mod age;
 mod apply;
+mod controller;
+mod daemon;
 mod doctor;
 mod exit;
 mod files;
@@ -13,6 +15,8 @@ mod get;
 mod kinds;
 mod logs;
 mod out;
+mod playground;
+mod probe;
 mod progress;
 mod run;
 mod signals;
@@ -20,6 +24,8 @@ mod stop;
 mod table;
 mod world;
 
+#[cfg(feature = "playground")]
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,12 +57,27 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Playground(playground::Args),
     Run(run::Args),
     Apply(apply::Args),
     Get(get::Args),
     Logs(logs::Args),
     Stop(stop::Args),
     Doctor(doctor::Args),
+    Controller(controller::Args),
+    Daemon(daemon::Args),
+    /// Runs a part of the playground
+    #[cfg(feature = "playground")]
+    #[command(hide = true, disable_help_flag = true)]
+    Builtin {
+        /// Which part, and its own arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 1..)]
+        arguments: Vec<OsString>,
+    },
+    /// Tries what a playground needs, for `squall doctor`
+    #[command(hide = true)]
+    #[cfg(feature = "playground")]
+    Probe,
     /// Waits for ever: what a failed pod runs instead of its program
     #[command(hide = true)]
     Hold,
@@ -66,22 +87,11 @@ enum Verb {
 pub fn main() -> ExitCode {
     let Cli { world, verbose, verb } = Cli::parse();
     let mut out = Out::new();
-    log_to_stderr(match verbose {
-        0 => "warn",
-        1 => "squall=debug,info",
-        _ => "trace",
-    });
-    let result = match verb {
-        Verb::Hold => hold(),
-        Verb::Run(args) => block_on(args.run(&world, &mut out)),
-        Verb::Apply(args) => block_on(args.run(&world, &mut out)),
-        Verb::Get(args) => block_on(args.run(&world, &mut out)),
-        Verb::Logs(args) => block_on(args.run(&world, &mut out)),
-        Verb::Stop(args) => block_on(args.run(&world, &mut out)),
-        Verb::Doctor(args) => block_on(args.run(&world, &mut out)),
-    };
-    match result {
-        Ok(exit) => exit.into(),
+    if let Some(level) = verb.log_level(verbose) {
+        log_to_stderr(level);
+    }
+    match verb.run(&world, &mut out) {
+        Ok(code) => code,
         Err(failure) if failure.is_broken_pipe() => Exit::Success.into(),
         Err(failure) => {
             out.say(&failure.to_string());
@@ -90,7 +100,42 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a verb of the user's on one thread: it waits for the network and nothing else.
+impl Verb {
+    fn run(self, world: &WorldArgs, out: &mut Out) -> Result<ExitCode> {
+        let exit = match self {
+            Self::Playground(args) => return args.run(),
+            #[cfg(feature = "playground")]
+            Self::Builtin { arguments } => return Ok(crate::playground::builtin(arguments)),
+            #[cfg(feature = "playground")]
+            Self::Probe => probe::run(out),
+            Self::Hold => hold(),
+            Self::Run(args) => block_on(args.run(world, out)),
+            Self::Apply(args) => block_on(args.run(world, out)),
+            Self::Get(args) => block_on(args.run(world, out)),
+            Self::Logs(args) => block_on(args.run(world, out)),
+            Self::Stop(args) => block_on(args.run(world, out)),
+            Self::Doctor(args) => block_on(args.run(world, out)),
+            Self::Controller(args) => block_on(args.run(world)),
+            Self::Daemon(args) => block_on(args.run(world)),
+        };
+        exit.map(ExitCode::from)
+    }
+
+    /// What is logged where `RUST_LOG` says nothing: parts that serve tell what they do, verbs only what goes wrong.
+    /// Nothing for the parts of the playground, which have logs of their own.
+    const fn log_level(&self, verbose: u8) -> Option<&'static str> {
+        match (self, verbose) {
+            #[cfg(feature = "playground")]
+            (Self::Builtin { .. }, _) => None,
+            (Self::Controller(_) | Self::Daemon(_), 0) => Some("info"),
+            (_, 0) => Some("warn"),
+            (_, 1) => Some("squall=debug,info"),
+            _ => Some("trace"),
+        }
+    }
+}
+
+/// Runs a verb on one thread: it waits for the network and nothing else.
 fn block_on(verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?.block_on(verb)
 }

@@ -243,18 +243,14 @@ impl Run<'_> {
 
     /// The object is gone, and its finalizer with it: nothing of the fault is left.
     fn gone(&self, out: &mut Out) -> Exit {
-        match self.ending {
-            Some((exit, _)) => {
-                if exit == Exit::Aborted {
-                    out.say("stopped and recovered");
-                }
-                exit
-            }
-            None => {
-                out.say(&format!("{} was deleted by somebody else", self.target.label()));
-                Exit::Aborted
-            }
+        let Some((exit, _)) = self.ending else {
+            out.say(&format!("{} was deleted by somebody else", self.target.label()));
+            return Exit::Aborted;
+        };
+        if exit == Exit::Aborted {
+            out.say("stopped and recovered");
         }
+        exit
     }
 
     fn unreachable(&mut self, error: &kube::runtime::watcher::Error, out: &mut Out) {

@@ -114,7 +114,7 @@ fn strings(value: Option<&Value>, path: &str, problems: &mut Vec<Problem>) {
             }
         }
         Some(_) => {
-            problems.push(Problem::new(path, "must be a mapping", "write KEY: \"VALUE\" lines below it"))
+            problems.push(Problem::new(path, "must be a mapping", "write KEY: \"VALUE\" lines below it"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One document → one experiment, or what is to be said about it.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::source::{Document, Node};
 use super::{Diagnostic, MAX_DIAGNOSTICS, Position, Severity, metadata, unknown};
@@ -145,13 +145,18 @@ fn experiment(kind: &'static CustomKind, mut value: Value, root: &Node) -> Resul
         unknown::fields(schema, spec, "spec", &mut problems);
     }
     let mut admitted = value.clone();
+    // Metadata was checked above; what is wrong there is not to be found again.
+    let metadata = admitted.get_mut("metadata").map(|metadata| std::mem::replace(metadata, json!({})));
     if let Err(found) = api::admit(kind.group, kind.kind, None, &mut admitted) {
         problems.extend(found);
     }
     if !problems.is_empty() {
         return Err(problems);
     }
-    // Labels and names were checked above, so this fails only where types and schema disagree.
+    if let (Some(place), Some(metadata)) = (admitted.get_mut("metadata"), metadata) {
+        *place = metadata;
+    }
+    // It fails only where types and schema disagree.
     let typed = NetworkChaos::deserialize(&admitted).map_err(|error| {
         vec![Problem::new("spec", error.to_string(), "compare it with a file of templates/")]
     })?;

@@ -42,7 +42,7 @@ pub(crate) struct Files {
 
 /// Why a container could not become its program.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum ContainerError {
     #[error("cannot {action}")]
     System {
         action: String,
@@ -53,12 +53,12 @@ pub(crate) enum Error {
     Mount(#[from] MountError),
 }
 
-fn failed<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Error {
-    move |source| Error::System { action: action.into(), source: source.into() }
+fn failed<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> ContainerError {
+    move |source| ContainerError::System { action: action.into(), source: source.into() }
 }
 
 /// Reads the set-up, does it and becomes the program; returns only if that fails.
-pub(crate) fn run() -> Result<std::convert::Infallible, Error> {
+pub(crate) fn run() -> Result<std::convert::Infallible, ContainerError> {
     let setup: Setup = serde_json::from_reader(io::stdin().lock()).map_err(failed("read the set-up"))?;
     if let Some(files) = &setup.files {
         make_root(files)?;
@@ -76,7 +76,7 @@ pub(crate) fn run() -> Result<std::convert::Infallible, Error> {
 }
 
 /// Builds a new root folder from parts of the old one and moves into it.
-fn make_root(files: &Files) -> Result<(), Error> {
+fn make_root(files: &Files) -> Result<(), ContainerError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
     let root = Path::new(ROOT_FOLDER);
     mount::tmpfs(root, "mode=0755")?;

@@ -80,18 +80,18 @@ where
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+enum StepError {
     #[error("the API server refused a request")]
     Api(#[from] kube::Error),
     #[error("Services are not up to date")]
-    Services(#[from] super::services::Error),
+    Services(#[from] super::services::ServiceError),
 }
 
 async fn step(
     client: &Client,
     services: &mut Services,
     progress: &watch::Sender<Progress>,
-) -> Result<(), Error> {
+) -> Result<(), StepError> {
     let nodes: Vec<Node> = list(client).await?;
     let deployments: Vec<Deployment> = list(client).await?;
     let sets: Vec<ReplicaSet> = list(client).await?;

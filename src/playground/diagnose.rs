@@ -37,7 +37,7 @@ pub(crate) struct Facts {
     pub(crate) seccomp: bool,
     /// The effective user is root.
     pub(crate) root: bool,
-    /// This program, for an AppArmor profile.
+    /// This program, for a profile of `AppArmor`.
     pub(crate) program: PathBuf,
 }
 

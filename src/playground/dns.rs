@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::network::NAME_SERVER;
 
-/// Answers may be kept so long, in seconds: CoreDNS' value for Services.
+/// Answers may be kept so long, in seconds: `CoreDNS`' value for Services.
 const TTL: u32 = 5;
 /// A TCP connection that asks nothing for so long is closed.
 const IDLE: Duration = Duration::from_secs(10);

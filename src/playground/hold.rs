@@ -9,7 +9,7 @@ use nix::unistd::sethostname;
 /// Waits for SIGTERM or SIGINT.
 ///
 /// As process 1 of a PID namespace it would not receive a signal whose default action it left in place, so it
-/// takes them explicitly (pid_namespaces(7)).
+/// takes them explicitly (`pid_namespaces(7)`).
 pub(crate) fn hold() -> io::Result<()> {
     let mut end = SigSet::empty();
     end.add(Signal::SIGTERM);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum HttpError {
     #[error("cannot connect to {target}")]
     Connect {
         target: SocketAddr,
@@ -30,14 +30,17 @@ pub(crate) enum Error {
 }
 
 /// Sends `request`, whose URI is a path, and returns the head of the answer. No time limit: the caller has one.
-pub(crate) async fn send<B>(target: SocketAddr, mut request: Request<B>) -> Result<Response<Incoming>, Error>
+pub(crate) async fn send<B>(
+    target: SocketAddr,
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, HttpError>
 where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let exchange = |source| Error::Exchange { target, source };
-    let stream = TcpStream::connect(target).await.map_err(|source| Error::Connect { target, source })?;
+    let exchange = |source| HttpError::Exchange { target, source };
+    let stream = TcpStream::connect(target).await.map_err(|source| HttpError::Connect { target, source })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(exchange)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -26,7 +26,7 @@ use crate::daemon::sys::mount::{self, MountError};
 
 /// Why the sandbox could not be furnished.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum InitError {
     #[error("cannot {action}")]
     System {
         action: String,
@@ -39,8 +39,8 @@ pub(crate) enum Error {
     Mount(#[from] MountError),
 }
 
-fn failed<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Error {
-    move |source| Error::System { action: action.into(), source: source.into() }
+fn failed<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> InitError {
+    move |source| InitError::System { action: action.into(), source: source.into() }
 }
 
 /// What the supervisor says on the command line.
@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
 ///
 /// Standard input is the listening socket and goes to the machine room. Standard output is the lifeline: lines
 /// written to it appear in the user's terminal, and it is cut when the supervisor is gone.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, InitError> {
     set_pdeathsig(Signal::SIGKILL).map_err(failed("follow the supervisor into death"))?;
     let stdout = io::stdout();
     // The supervisor may have died before the line above; inside a new PID namespace getppid() cannot tell.
@@ -81,13 +81,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     wait(room, &signals, stdout.as_fd())
 }
 
-fn is_cut(lifeline: BorrowedFd<'_>, timeout: PollTimeout) -> Result<bool, Error> {
+fn is_cut(lifeline: BorrowedFd<'_>, timeout: PollTimeout) -> Result<bool, InitError> {
     let mut fds = [PollFd::new(lifeline, PollFlags::empty())];
     poll(&mut fds, timeout).map_err(failed("look at the lifeline"))?;
     Ok(fds.iter().any(|fd| fd.any().unwrap_or(false)))
 }
 
-fn wait(room: Pid, signals: &SignalFd, lifeline: BorrowedFd<'_>) -> Result<ExitCode, Error> {
+fn wait(room: Pid, signals: &SignalFd, lifeline: BorrowedFd<'_>) -> Result<ExitCode, InitError> {
     loop {
         let mut fds =
             [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(lifeline, PollFlags::empty())];
@@ -113,7 +113,7 @@ fn wait(room: Pid, signals: &SignalFd, lifeline: BorrowedFd<'_>) -> Result<ExitC
 }
 
 /// Takes note of every ended process; the machine room's end is ours.
-fn reap(room: Pid) -> Result<Option<ExitCode>, Error> {
+fn reap(room: Pid) -> Result<Option<ExitCode>, InitError> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == room => {
@@ -128,7 +128,7 @@ fn reap(room: Pid) -> Result<Option<ExitCode>, Error> {
 }
 
 /// Makes the sandbox's view of files: the user's, read-only throughout, with empty places for what runs inside.
-fn furnish(database: &Path) -> Result<(), Error> {
+fn furnish(database: &Path) -> Result<(), InitError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
     std::env::set_current_dir("/").map_err(failed("leave the current folder"))?;
     // The folder may lie below one that is about to be covered.
@@ -149,7 +149,7 @@ fn furnish(database: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn open_folder(path: &Path) -> Result<File, Error> {
+fn open_folder(path: &Path) -> Result<File, InitError> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY);
     options.open(path).map_err(failed(format!("open the folder {}", path.display())))
@@ -164,7 +164,7 @@ fn fd_path(file: &File) -> PathBuf {
 ///
 /// Often it is a symbolic link into `/run`, which is covered by now, and in small images it is missing. Then
 /// `/etc` is replaced by a folder of links to the entries of the real one.
-fn ensure_resolver_file() -> Result<(), Error> {
+fn ensure_resolver_file() -> Result<(), InitError> {
     const REAL: &str = "/etc/.machine";
     if fs::symlink_metadata("/etc/resolv.conf").is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());

@@ -41,8 +41,8 @@ use service_support::program::Stop;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
-pub use paths::{Error as PathError, Places};
-pub use sandbox::Error as SandboxError;
+pub use paths::{PathError, Places};
+pub use sandbox::SandboxError;
 
 /// The folder inside the sandbox for what the playground itself needs.
 const RUN_FOLDER: &str = "/run/squall";
@@ -74,7 +74,7 @@ impl Default for Options {
 
 /// Why there is no playground.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum PlaygroundError {
     /// Its folders, its name or its socket cannot be had.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -86,11 +86,19 @@ pub enum Error {
 /// Runs a playground until the user ends it.
 ///
 /// To be called before the process has a second thread: the kernel refuses a new user namespace to one that has.
-pub fn run(options: Options) -> Result<ExitCode, Error> {
-    let claim = paths::claim(&options.places, &options.name)?;
+pub fn run(options: Options) -> Result<ExitCode, PlaygroundError> {
+    let Options { name, headless, places } = options;
+    let claim = paths::claim(&places, &name)?;
     sandbox::enter()?;
-    sandbox::supervise(claim, &options.name, options.headless)?;
+    sandbox::supervise(claim, &name, headless)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Enters a sandbox as a playground does, to find out whether this machine allows it. There is no way back out.
+///
+/// To be called before the process has a second thread.
+pub(crate) fn enter_sandbox() -> Result<(), PlaygroundError> {
+    Ok(sandbox::enter()?)
 }
 
 /// Runs a hidden verb: what follows `squall builtin` on the command line.
@@ -117,9 +125,9 @@ pub fn builtin(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some("sandbox") => hold::sandbox(&text(0)).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Some("container") => container::run().map(|never| match never {}).map_err(Into::into),
         Some("hold") => hold::hold().map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Some("movies") => service(rest, |args, stop| movies::run(args, stop)),
-        Some("traffic") => service(rest, |args, stop| traffic::run(args, stop)),
-        Some("database") => service(rest, |args, stop| database::run(args, stop)),
+        Some("movies") => service(rest, movies::run),
+        Some("traffic") => service(rest, traffic::run),
+        Some("database") => service(rest, database::run),
         _ => Err(format!("no built-in program '{}'", verb.display()).into()),
     };
     result.unwrap_or_else(|error| fail(error.as_ref()))

@@ -26,14 +26,14 @@ pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 const POD_PREFIX: u8 = 16;
 /// Addresses of Services.
 pub(crate) const SERVICES: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16);
-/// The name server's address: the one that kubeadm gives to CoreDNS.
+/// The name server's address: the one that kubeadm gives to its name server.
 pub(crate) const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// The interface of a pod, as it is called inside.
 const POD_INTERFACE: &str = "eth0";
 
 /// Why the network is not as it should be.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum NetworkError {
     /// No netlink socket.
     #[error("cannot open a netlink socket{place}")]
     Socket {
@@ -60,8 +60,8 @@ pub(crate) enum Error {
     Missing(&'static str),
 }
 
-fn netlink(action: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
-    move |source| Error::Netlink { action: action.into(), source }
+fn netlink(action: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+    move |source| NetworkError::Netlink { action: action.into(), source }
 }
 
 /// The sandbox's root network namespace.
@@ -73,7 +73,7 @@ pub(crate) struct Network {
 
 impl Network {
     /// Configures the namespace that this process is in, which must be new.
-    pub(crate) async fn create() -> Result<Self, Error> {
+    pub(crate) async fn create() -> Result<Self, NetworkError> {
         let handle = spawn_connection(rtnetlink::new_connection(), "")?;
         let loopback = index_of(&handle, "lo").await?;
         set_up(&handle, loopback).await?;
@@ -97,7 +97,12 @@ impl Network {
     /// Gives the network namespace of process `pid` an interface with `address`, joined to the bridge.
     ///
     /// The outer end is named after the address, so it is the same after a restart and unique.
-    pub(crate) async fn attach(&self, pid: u32, netns: OwnedFd, address: Ipv4Addr) -> Result<(), Error> {
+    pub(crate) async fn attach(
+        &self,
+        pid: u32,
+        netns: OwnedFd,
+        address: Ipv4Addr,
+    ) -> Result<(), NetworkError> {
         let [_, _, node, host] = address.octets();
         let peer = LinkMessageBuilder::<LinkUnspec>::new().name(POD_INTERFACE).setns_by_pid(pid).build();
         let outer = format!("pod{node}.{host}");
@@ -126,7 +131,7 @@ impl Network {
     /// Makes a Service's address routable (its packets are translated) or unreachable (it has no endpoints).
     ///
     /// Packets of the sandbox's own processes are routed before they are translated, so they need a route too.
-    pub(crate) async fn route_service(&self, address: Ipv4Addr, reachable: bool) -> Result<(), Error> {
+    pub(crate) async fn route_service(&self, address: Ipv4Addr, reachable: bool) -> Result<(), NetworkError> {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(address, 32)
             .output_interface(self.bridge)
@@ -146,18 +151,19 @@ impl Network {
 fn spawn_connection<C, M>(
     connection: io::Result<(C, Handle, M)>,
     place: &'static str,
-) -> Result<Handle, Error>
+) -> Result<Handle, NetworkError>
 where
     C: Future<Output = ()> + Send + 'static,
 {
-    let (connection, handle, _messages) = connection.map_err(|source| Error::Socket { place, source })?;
+    let (connection, handle, _messages) =
+        connection.map_err(|source| NetworkError::Socket { place, source })?;
     tokio::spawn(connection);
     Ok(handle)
 }
 
 /// A netlink connection to another network namespace: a socket belongs to the namespace that its maker was in, so
 /// it is made by a thread that enters the namespace and ends.
-async fn connection_in(netns: OwnedFd) -> Result<Handle, Error> {
+async fn connection_in(netns: OwnedFd) -> Result<Handle, NetworkError> {
     let runtime = tokio::runtime::Handle::current();
     let (answer, socket) = oneshot::channel();
     let thread = thread::Builder::new().name("netns".to_owned()).spawn(move || {
@@ -169,37 +175,40 @@ async fn connection_in(netns: OwnedFd) -> Result<Handle, Error> {
         drop(answer.send(connection));
     });
     let place = " in a pod";
-    thread.map_err(|source| Error::Socket { place, source })?;
-    let connection = socket.await.map_err(|gone| Error::Socket { place, source: io::Error::other(gone) })?;
+    thread.map_err(|source| NetworkError::Socket { place, source })?;
+    let connection =
+        socket.await.map_err(|gone| NetworkError::Socket { place, source: io::Error::other(gone) })?;
     spawn_connection(connection, place)
 }
 
-async fn index_of(handle: &Handle, name: &'static str) -> Result<u32, Error> {
+async fn index_of(handle: &Handle, name: &'static str) -> Result<u32, NetworkError> {
     let mut links = std::pin::pin!(handle.link().get().match_name(name).execute());
     let link = links.try_next().await.map_err(netlink(format!("find the interface {name}")))?;
-    Ok(link.ok_or(Error::Missing(name))?.header.index)
+    Ok(link.ok_or(NetworkError::Missing(name))?.header.index)
 }
 
-async fn set_up(handle: &Handle, index: u32) -> Result<(), Error> {
+async fn set_up(handle: &Handle, index: u32) -> Result<(), NetworkError> {
     let link = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
     handle.link().set(link).execute().await.map_err(netlink("set an interface up"))
 }
 
-/// Switches of the root namespace: forward, and never tell a pod a shorter way past the translation.
-fn set_switches() -> Result<(), Error> {
+/// Switches of the root namespace: forward, never tell a pod a shorter way past the translation, and refuse every
+/// packet to a Service without endpoints (by default only a few ICMP errors per second are sent, icmp(7)).
+fn set_switches() -> Result<(), NetworkError> {
     let switches = [
         ("/proc/sys/net/ipv4/ip_forward", "1"),
         ("/proc/sys/net/ipv4/conf/all/send_redirects", "0"),
         ("/proc/sys/net/ipv4/conf/sq0/send_redirects", "0"),
+        ("/proc/sys/net/ipv4/icmp_ratelimit", "0"),
     ];
     for (path, value) in switches {
-        fs::write(path, value).map_err(|source| Error::Sysctl { path, source })?;
+        fs::write(path, value).map_err(|source| NetworkError::Sysctl { path, source })?;
     }
     // Where br_netfilter is loaded (Docker does), bridged packets would be translated a second time.
     let bridge = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     match fs::write(bridge, "0") {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(Error::Sysctl { path: bridge, source })
+            Err(NetworkError::Sysctl { path: bridge, source })
         }
         _ => Ok(()),
     }

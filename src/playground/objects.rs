@@ -29,19 +29,16 @@ pub(super) const MACHINES: [(&str, Ipv4Addr); 3] = [
     ("machine3", Ipv4Addr::new(192, 168, 33, 12)),
 ];
 
-/// Where the playground puts what could run anywhere, so that a fault has the same path in every run.
-const PLACES: [(&str, &str); 2] = [("traffic", "machine1"), ("mongo", "machine3")];
-
 /// The sample services as a user would apply them.
 const MANIFESTS: [&str; 3] = [
-    include_str!("../../sample-services/database/kubernetes.yaml"),
-    include_str!("../../sample-services/movies/kubernetes.yaml"),
-    include_str!("../../sample-services/traffic/kubernetes.yaml"),
+    include_str!("../../sample-services/database/k8s.yaml"),
+    include_str!("../../sample-services/movies/k8s.yaml"),
+    include_str!("../../sample-services/traffic/k8s.yaml"),
 ];
 
 /// Why the cluster's first objects could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum ObjectsError {
     #[error("the API server refused {what}")]
     Api {
         what: String,
@@ -55,7 +52,7 @@ pub(super) enum Error {
 }
 
 /// Makes them all.
-pub(super) async fn create(client: &Client, resources: &[Resource]) -> Result<(), Error> {
+pub(super) async fn create(client: &Client, resources: &[Resource]) -> Result<(), ObjectsError> {
     let system: Namespace = serde_json::from_value(json!({ "metadata": { "name": SYSTEM_NAMESPACE } }))?;
     make(&Api::all(client.clone()), &system).await?;
     for (number, (name, address)) in MACHINES.iter().enumerate() {
@@ -73,18 +70,17 @@ pub(super) async fn create(client: &Client, resources: &[Resource]) -> Result<()
     Ok(())
 }
 
-async fn make<K>(api: &Api<K>, object: &K) -> Result<(), Error>
+async fn make<K>(api: &Api<K>, object: &K) -> Result<(), ObjectsError>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
 {
     let what = || object.name_any();
     let made = api.create(&PostParams::default(), object).await;
-    made.map(drop).map_err(|source| Error::Api { what: what(), source })
+    made.map(drop).map_err(|source| ObjectsError::Api { what: what(), source })
 }
 
-/// Creates an object of a manifest; kinds that this cluster does not have (a ServiceMonitor) are left out.
-async fn apply(client: &Client, resources: &[Resource], mut value: Value) -> Result<(), Error> {
-    place(&mut value);
+/// Creates an object of a manifest; kinds that this cluster does not have (a `ServiceMonitor`) are left out.
+async fn apply(client: &Client, resources: &[Resource], value: Value) -> Result<(), ObjectsError> {
     let object: DynamicObject = serde_json::from_value(value)?;
     let types = object.types.clone().unwrap_or_default();
     let Ok(kind) = GroupVersionKind::try_from(&types) else { return Ok(()) };
@@ -98,25 +94,10 @@ async fn apply(client: &Client, resources: &[Resource], mut value: Value) -> Res
         Api::all_with(client.clone(), &description)
     };
     let what = format!("{} {}", types.kind, object.name_any());
-    api.create(&PostParams::default(), &object).await.map(drop).map_err(|source| Error::Api { what, source })
-}
-
-/// Adds the playground's placement and number of replicas to a Deployment of the sample services.
-fn place(object: &mut Value) {
-    if object.get("kind").and_then(Value::as_str) != Some("Deployment") {
-        return;
-    }
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if name == "server-app"
-        && let Some(spec) = object.get_mut("spec")
-    {
-        spec["replicas"] = json!(2);
-    }
-    let machine = PLACES.iter().find(|(deployment, _)| *deployment == name).map(|(_, machine)| machine);
-    if let (Some(machine), Some(pod)) = (machine, object.pointer_mut("/spec/template/spec")) {
-        pod["nodeSelector"] = json!({ HOSTNAME: machine });
-        pod["tolerations"] = json!([{ "key": CONTROL_PLANE, "operator": "Exists" }]);
-    }
+    api.create(&PostParams::default(), &object)
+        .await
+        .map(drop)
+        .map_err(|source| ObjectsError::Api { what, source })
 }
 
 fn node(number: usize, name: &str, address: Ipv4Addr) -> Result<Node, serde_json::Error> {
@@ -168,9 +149,10 @@ fn architecture() -> &'static str {
     }
 }
 
-/// The pod of a part of Squall: this program, in the node's own namespaces.
-fn part(name: &str, arguments: &Value) -> Value {
+/// The pod of a part of Squall on one node: this program, in the node's own namespaces.
+fn part(name: &str, node: &str, arguments: &Value) -> Value {
     json!({
+        "nodeName": node,
         "hostNetwork": true,
         "hostPID": true,
         "terminationGracePeriodSeconds": 25,
@@ -192,8 +174,8 @@ fn part(name: &str, arguments: &Value) -> Value {
 
 fn controller() -> Result<Deployment, serde_json::Error> {
     let labels = json!({ "app": "squall-controller" });
-    let mut pod = part("controller", &json!(["controller"]));
-    pod["nodeSelector"] = json!({ HOSTNAME: "machine1" });
+    let (node, _) = MACHINES[0];
+    let pod = part("controller", node, &json!(["controller"]));
     serde_json::from_value(json!({
         "metadata": { "name": "squall-controller", "namespace": SYSTEM_NAMESPACE, "labels": labels },
         "spec": {
@@ -214,8 +196,7 @@ pub(super) async fn ensure_daemons(client: &Client, nodes: &[Node], pods: &[Pod]
         if pods.iter().any(is_there) {
             continue;
         }
-        let mut spec = part("daemon", &json!(["daemon", "--node", node]));
-        spec["nodeName"] = json!(node);
+        let spec = part("daemon", &node, &json!(["daemon", "--node", node]));
         let metadata = json!({ "name": name, "labels": { "app": "squall-daemon" } });
         let pod: Pod = serde_json::from_value(json!({ "metadata": metadata, "spec": spec }))
             .map_err(kube::Error::SerdeError)?;
@@ -230,12 +211,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manifests_are_complete_and_placed() {
+    fn manifests_are_complete_and_say_where() {
         let mut found = BTreeMap::new();
         for manifest in MANIFESTS {
             for document in serde_yaml::Deserializer::from_str(manifest) {
-                let mut value = Value::deserialize(document).unwrap();
-                place(&mut value);
+                let value = Value::deserialize(document).unwrap();
                 let kind = value["kind"].as_str().unwrap_or_default();
                 let name = value["metadata"]["name"].as_str().unwrap_or_default();
                 found.insert(format!("{kind}/{name}"), value.clone());

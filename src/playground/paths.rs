@@ -2,7 +2,7 @@
 //! name unique, and the socket through which other terminals join.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const NAME_LENGTH: usize = 40;
 
 /// Why a playground's folders, lock or socket cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum PathError {
     /// The name would not do as a file name and a word on the command line.
     #[error(
         "'{0}' cannot name a playground: use 1 to {NAME_LENGTH} lower-case letters, digits and '-', \
@@ -99,23 +99,20 @@ pub struct Places {
 
 impl Places {
     /// The folder that keeps the database of playground `name`: `$XDG_STATE_HOME/squall/NAME`.
-    pub fn state_folder(&self, name: &str) -> Result<PathBuf, Error> {
+    pub fn state_folder(&self, name: &str) -> Result<PathBuf, PathError> {
         let home = || absolute("HOME").map(|home| home.join(".local/state"));
         let base = self.state_home.clone().or_else(|| absolute("XDG_STATE_HOME")).or_else(home);
-        Ok(base.ok_or(Error::NoStateHome)?.join("squall").join(name))
+        Ok(base.ok_or(PathError::NoStateHome)?.join("squall").join(name))
     }
 
     /// The folder of all sockets: `$XDG_RUNTIME_DIR/squall`, else a folder of the user's under the temporary folder.
     pub fn socket_folder(&self) -> PathBuf {
-        match self.runtime_dir.clone().or_else(|| absolute("XDG_RUNTIME_DIR")) {
-            Some(folder) => folder.join("squall"),
-            None => std::env::temp_dir().join(format!("squall-{}", geteuid())),
-        }
+        self.runtime_dir.as_ref().map_or_else(crate::paths::socket_folder, |folder| folder.join("squall"))
     }
 
     /// The socket of playground `name`. It need not exist.
     pub fn socket(&self, name: &str) -> PathBuf {
-        self.socket_folder().join(format!("{name}.sock"))
+        crate::paths::socket(&self.socket_folder(), name)
     }
 }
 
@@ -125,11 +122,11 @@ fn absolute(variable: &str) -> Option<PathBuf> {
 }
 
 /// Refuses a name that is no DNS label or too long for a socket's path.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), PathError> {
     let fits = (1..=NAME_LENGTH).contains(&name.len())
         && !name.starts_with('-')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if fits { Ok(()) } else { Err(Error::Name(name.to_owned())) }
+    if fits { Ok(()) } else { Err(PathError::Name(name.to_owned())) }
 }
 
 /// The claim on a name: the state folder is locked, the socket listens.
@@ -157,19 +154,19 @@ impl Drop for Claim {
 ///
 /// The lock is on the folder itself, so no lock file is ever left behind, and the descriptor is inherited by all
 /// processes of the sandbox: it is free when the last of them is gone, not when the first is.
-pub(crate) fn claim(places: &Places, name: &str) -> Result<Claim, Error> {
+pub(crate) fn claim(places: &Places, name: &str) -> Result<Claim, PathError> {
     check_name(name)?;
     let state = places.state_folder(name)?;
     private_folders(&state, "XDG_STATE_HOME")?;
     let folder = places.socket_folder();
     private_folders(&folder, "XDG_RUNTIME_DIR")?;
-    let metadata = fs::symlink_metadata(&folder).map_err(|source| Error::Folder {
+    let metadata = fs::symlink_metadata(&folder).map_err(|source| PathError::Folder {
         path: folder.clone(),
         variable: "XDG_RUNTIME_DIR",
         source,
     })?;
     if !metadata.is_dir() || metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
-        return Err(Error::NotPrivate { path: folder });
+        return Err(PathError::NotPrivate { path: folder });
     }
     let socket = places.socket(name);
     let lock = lock(&state, &socket, name)?;
@@ -177,16 +174,16 @@ pub(crate) fn claim(places: &Places, name: &str) -> Result<Claim, Error> {
     Ok(Claim { state, socket, listener: Some(listener), _lock: lock })
 }
 
-fn private_folders(path: &Path, variable: &'static str) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| Error::Folder {
+fn private_folders(path: &Path, variable: &'static str) -> Result<(), PathError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| PathError::Folder {
         path: path.to_owned(),
         variable,
         source,
     })
 }
 
-fn lock(state: &Path, socket: &Path, name: &str) -> Result<Flock<File>, Error> {
-    let failed = |source| Error::Lock { path: state.to_owned(), source };
+fn lock(state: &Path, socket: &Path, name: &str) -> Result<Flock<File>, PathError> {
+    let failed = |source| PathError::Lock { path: state.to_owned(), source };
     let deadline = Instant::now() + PREVIOUS_ENDS;
     let mut folder = File::open(state).map_err(failed)?;
     loop {
@@ -198,23 +195,40 @@ fn lock(state: &Path, socket: &Path, name: &str) -> Result<Flock<File>, Error> {
             Err((again, Errno::EWOULDBLOCK)) => folder = again,
             Err((_, errno)) => return Err(failed(errno.into())),
         }
-        if UnixStream::connect(socket).is_ok() {
-            return Err(Error::Running { name: name.to_owned(), socket: socket.to_owned() });
+        if answers(socket) {
+            return Err(PathError::Running { name: name.to_owned(), socket: socket.to_owned() });
         }
         if Instant::now() > deadline {
-            return Err(Error::Lingering { name: name.to_owned() });
+            return Err(PathError::Lingering { name: name.to_owned() });
         }
         nix::poll::poll(&mut [], 20u8).map_err(|e| failed(e.into()))?;
     }
 }
 
+/// Whether a playground lives behind the socket. One that is being killed still takes connections until its last
+/// thread is gone, but closes them without a word; one that has just started answers late.
+fn answers(socket: &Path) -> bool {
+    let ask = || -> io::Result<usize> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PREVIOUS_ENDS))?;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.read(&mut [0])
+    };
+    match ask() {
+        Ok(count) => count > 0,
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    }
+}
+
 /// Makes the socket, in place of one that a killed playground left.
-fn listen(path: &Path, name: &str) -> Result<UnixListener, Error> {
-    let failed = |source| Error::Socket { path: path.to_owned(), source };
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(Error::Running { name: name.to_owned(), socket: path.to_owned() }),
+fn listen(path: &Path, name: &str) -> Result<UnixListener, PathError> {
+    let failed = |source| PathError::Socket { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Ok(_) if answers(path) => {
+            return Err(PathError::Running { name: name.to_owned(), socket: path.to_owned() });
+        }
+        Ok(_) => fs::remove_file(path).map_err(failed)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
         Err(e) => return Err(failed(e)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
@@ -258,14 +272,20 @@ mod tests {
     fn a_name_is_claimed_once() {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());
-        let _first = claim(&places, "one").unwrap();
+        let mut first = claim(&places, "one").unwrap();
         let _other_name = claim(&places, "two").unwrap();
+        let listener = first.listener.take().unwrap();
+        let alive = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        });
         match claim(&places, "one") {
-            Err(Error::Running { name, socket }) => {
+            Err(PathError::Running { name, socket }) => {
                 assert_eq!((name.as_str(), socket), ("one", places.socket("one")))
             }
             other => panic!("{:?}", other.map(|_| "claimed twice")),
         }
+        alive.join().unwrap();
     }
 
     #[test]
@@ -274,6 +294,6 @@ mod tests {
         let places = places(folder.path());
         fs::create_dir_all(places.socket_folder()).unwrap();
         fs::set_permissions(places.socket_folder(), Permissions::from_mode(0o755)).unwrap();
-        assert!(matches!(claim(&places, "one"), Err(Error::NotPrivate { .. })));
+        assert!(matches!(claim(&places, "one"), Err(PathError::NotPrivate { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! Deployments become ReplicaSets, ReplicaSets become pods, and what has lost its owner goes.
+//! Each Deployment becomes a ReplicaSet, each ReplicaSet pods, and what has lost its owner goes.
 
 use std::collections::BTreeMap;
 
@@ -35,10 +35,10 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Deletes ReplicaSets and pods whose owner is gone.
+    /// Deletes each ReplicaSet and pod whose owner is gone.
     async fn collect_garbage(&self) -> Result<(), kube::Error> {
-        let deployments: Vec<_> = self.deployments.iter().filter_map(|d| d.uid()).collect();
-        let sets: Vec<_> = self.sets.iter().filter_map(|set| set.uid()).collect();
+        let deployments: Vec<_> = self.deployments.iter().filter_map(kube::ResourceExt::uid).collect();
+        let sets: Vec<_> = self.sets.iter().filter_map(kube::ResourceExt::uid).collect();
         for set in self.sets.iter().filter(|set| lost_owner(*set, "Deployment", &deployments)) {
             delete(self.client, set).await?;
         }
@@ -48,7 +48,8 @@ impl State<'_> {
         Ok(())
     }
 
-    /// The ReplicaSet of the present template gets all replicas at once; those of older ones go when it is ready.
+    /// The ReplicaSet of the present template gets all replicas at once; those of older ones go when it is ready,
+    /// or before if the strategy is `Recreate`.
     async fn roll_out(&self, deployment: &Deployment) -> Result<(), kube::Error> {
         let Some(spec) = &deployment.spec else { return Ok(()) };
         let namespace = deployment.namespace().unwrap_or_default();
@@ -57,6 +58,14 @@ impl State<'_> {
         let name = format!("{}-{hash}", deployment.name_any());
         let wanted = spec.replicas.unwrap_or(1);
         let own: Vec<_> = self.sets.iter().filter(|set| owned_by(*set, deployment)).collect();
+        let old = || own.iter().filter(|set| set.name_any() != name);
+        let strategy = spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
+        if strategy == Some("Recreate") && self.pods.iter().any(|pod| old().any(|set| owned_by(pod, *set))) {
+            for set in old() {
+                scale(&api, set, 0).await?;
+            }
+            return Ok(());
+        }
         let Some(current) = own.iter().find(|set| set.name_any() == name) else {
             let set = new_set(deployment, &spec.template, &name, &hash, wanted);
             ignore_conflict(api.create(&PostParams::default(), &set).await)?;
@@ -64,8 +73,8 @@ impl State<'_> {
         };
         scale(&api, current, wanted).await?;
         if ready_replicas(current) >= wanted {
-            for old in own.iter().filter(|set| set.name_any() != name) {
-                scale(&api, old, 0).await?;
+            for set in old() {
+                scale(&api, set, 0).await?;
             }
         }
         let count = |field: fn(&ReplicaSet) -> i32| own.iter().map(|set| field(set)).sum::<i32>();

@@ -22,14 +22,14 @@ use super::kubelet::{Images, Kubelet, Node, PodRegistry};
 use super::network::{self, Addresses, Network};
 use super::{API_SOCKET, dns, objects, seed, services};
 use crate::api;
-use crate::apiserver::{Admission, ApiServer, Cause, Config, Resource};
+use crate::apiserver::{Admission, ApiServer, Cause, Config, NodeAccess, Resource};
 
 /// How long the pods may take to stop when the playground ends.
 const SHUTDOWN: Duration = Duration::from_secs(4);
 
 /// Why the machine room could not be set up.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum RoomError {
     #[error("cannot {action}")]
     System {
         action: &'static str,
@@ -37,15 +37,15 @@ pub(super) enum Error {
         source: io::Error,
     },
     #[error("the sandbox has no network")]
-    Network(#[from] network::Error),
+    Network(#[from] network::NetworkError),
     #[error("Services cannot work")]
-    Services(#[from] services::Error),
+    Services(#[from] services::ServiceError),
     #[error("the cluster cannot be filled")]
-    Objects(#[from] objects::Error),
+    Objects(#[from] objects::ObjectsError),
 }
 
-fn system(action: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::System { action, source }
+fn system(action: &'static str) -> impl FnOnce(io::Error) -> RoomError {
+    move |source| RoomError::System { action, source }
 }
 
 /// The rules of our own kinds; all others are stored as they are.
@@ -79,7 +79,7 @@ fn resources() -> Vec<Resource> {
 }
 
 /// Runs the cluster until SIGTERM. Standard input is the socket that the user's terminals connect to.
-pub(super) async fn run(socket: &str) -> Result<(), Error> {
+pub(super) async fn run(socket: &str) -> Result<(), RoomError> {
     let begun = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).map_err(system("receive signals"))?;
     let outside = inherited_listener().map_err(system("take over the socket"))?;
@@ -87,7 +87,8 @@ pub(super) async fn run(socket: &str) -> Result<(), Error> {
     let network = Network::create().await?;
     let registry = Arc::new(PodRegistry::default());
     let resources = resources();
-    let server = ApiServer::new(Config::new(resources.clone(), Arc::new(Admit), registry.clone()));
+    let node_access: Arc<dyn NodeAccess> = Arc::<PodRegistry>::clone(&registry);
+    let server = ApiServer::new(Config::new(resources.clone(), Arc::new(Admit), node_access));
     let client = server.client(objects::DEFAULT_NAMESPACE);
     objects::create(&client, &resources).await?;
 

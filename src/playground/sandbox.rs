@@ -22,7 +22,7 @@ use super::{exec, paths};
 
 /// Why the sandbox could not be entered or did not live.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SandboxError {
     /// The kernel or a policy refuses user namespaces.
     #[error("this machine does not let you make a sandbox: {cure}")]
     Refused {
@@ -46,14 +46,14 @@ pub enum Error {
     Ended(ExitStatus),
 }
 
-fn system(action: &'static str) -> impl Fn(io::Error) -> Error {
-    move |source| Error::System { action, source }
+fn system(action: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |source| SandboxError::System { action, source }
 }
 
 /// Enters new user, network, PID, UTS and IPC namespaces; children of this process are inside all of them.
 ///
 /// The mount namespace is init's own: this process keeps the user's view of files, to remove the socket at the end.
-pub(crate) fn enter() -> Result<(), Error> {
+pub(crate) fn enter() -> Result<(), SandboxError> {
     let (uid, gid) = (geteuid(), getegid());
     let flags = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNET
@@ -77,14 +77,14 @@ fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
-fn refused(step: Step, errno: Errno) -> Error {
-    Error::Refused { cure: Facts::read(step, errno).cure(), source: errno.into() }
+fn refused(step: Step, errno: Errno) -> SandboxError {
+    SandboxError::Refused { cure: Facts::read(step, errno).cure(), source: errno.into() }
 }
 
 /// Starts the sandbox's init and waits for its end; `Ok` if the user asked for it.
 ///
 /// `show`: write the lines that come from inside to the standard output.
-pub(crate) fn supervise(mut claim: paths::Claim, name: &str, show: bool) -> Result<(), Error> {
+pub(crate) fn supervise(mut claim: paths::Claim, name: &str, show: bool) -> Result<(), SandboxError> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
         signals.add(signal);
@@ -117,7 +117,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn wait(mut self) -> Result<(), Error> {
+    fn wait(mut self) -> Result<(), SandboxError> {
         let mut talking = true;
         loop {
             let events = if talking { PollFlags::POLLIN } else { PollFlags::empty() };
@@ -141,7 +141,7 @@ impl Supervisor {
             }
             if let Some(status) = self.init.try_wait().map_err(system("wait for the sandbox"))? {
                 while self.pass_on() {}
-                return if self.asked > 0 { Ok(()) } else { Err(Error::Ended(status)) };
+                return if self.asked > 0 { Ok(()) } else { Err(SandboxError::Ended(status)) };
             }
         }
     }

@@ -61,13 +61,15 @@ fn choose(pod: &Pod, nodes: &[Node], pods: &[Pod]) -> Result<String, String> {
     let mut reasons = BTreeMap::<String, usize>::new();
     let mut best: Option<(usize, String)> = None;
     for node in nodes {
-        match obstacle(pod, node) {
-            Some(reason) => *reasons.entry(reason).or_default() += 1,
-            None => {
-                let candidate = (siblings(node), node.name_any());
-                best = Some(best.map_or_else(|| candidate.clone(), |best| best.min(candidate.clone())));
-            }
+        if let Some(reason) = obstacle(pod, node) {
+            *reasons.entry(reason).or_default() += 1;
+            continue;
         }
+        let candidate = (siblings(node), node.name_any());
+        best = Some(match best {
+            Some(best) => best.min(candidate),
+            None => candidate,
+        });
     }
     best.map(|(_, name)| name).ok_or_else(|| {
         let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();

@@ -31,13 +31,13 @@ const FILMS: [(&str, u16); 3] =
 
 /// Why the database has no films.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum SeedError {
     #[error("cannot find the movies server")]
     Api(#[from] kube::Error),
     #[error("no movies server is ready")]
     NoServer,
     #[error("the movies server gives no answer")]
-    Http(#[from] http_client::Error),
+    Http(#[from] http_client::HttpError),
     #[error("the movies server's answer breaks off")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the movies server takes more than {} s", REQUEST.as_secs())]
@@ -51,7 +51,7 @@ pub(super) enum Error {
 }
 
 /// Adds the films if there are none. Tries again for a while: the first connection to a database takes time.
-pub(super) async fn run(client: &Client) -> Result<(), Error> {
+pub(super) async fn run(client: &Client) -> Result<(), SeedError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match attempt(client).await {
@@ -62,13 +62,13 @@ pub(super) async fn run(client: &Client) -> Result<(), Error> {
     }
 }
 
-async fn attempt(client: &Client) -> Result<(), Error> {
+async fn attempt(client: &Client) -> Result<(), SeedError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), DEFAULT_NAMESPACE);
     let servers = pods.list(&ListParams::default().labels("app=server-app")).await?;
     let ready = servers.iter().filter(|pod| is_ready(pod));
     let address =
         ready.into_iter().find_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse::<IpAddr>().ok());
-    let server = SocketAddr::new(address.ok_or(Error::NoServer)?, PORT);
+    let server = SocketAddr::new(address.ok_or(SeedError::NoServer)?, PORT);
     let list = exchange(server, Request::get("/movies").body(Full::default())?).await?;
     let films: Value = serde_json::from_slice(&list)?;
     let count = films.get("data").and_then(Value::as_array).map_or(0, Vec::len);
@@ -80,12 +80,12 @@ async fn attempt(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-async fn exchange(server: SocketAddr, request: Request<Full<Bytes>>) -> Result<Bytes, Error> {
+async fn exchange(server: SocketAddr, request: Request<Full<Bytes>>) -> Result<Bytes, SeedError> {
     let answer = timeout(REQUEST, http_client::send(server, request)).await??;
     if !answer.status().is_success() {
-        return Err(Error::Status(answer.status()));
+        return Err(SeedError::Status(answer.status()));
     }
     let body =
-        timeout(REQUEST, Limited::new(answer.into_body(), LIST).collect()).await?.map_err(Error::Body)?;
+        timeout(REQUEST, Limited::new(answer.into_body(), LIST).collect()).await?.map_err(SeedError::Body)?;
     Ok(body.to_bytes())
 }

@@ -1,6 +1,6 @@
 //! Services: addresses, endpoints, names, and the translation of a Service's address into a pod's.
 //!
-//! The translation is one nf_tables table in the sandbox's root network namespace, which every packet between two
+//! The translation is one `nf_tables` table in the sandbox's root network namespace, which every packet between two
 //! pods passes: outside the pods, like kube-proxy. It is replaced as a whole and belongs to this process.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,27 +26,27 @@ use crate::network::table::{
     Action, Address, Chain, ChainKind, Family, Hook, Match, Rule, TablePlan, Transport,
 };
 
-/// `NF_IP_PRI_NAT_DST` (linux/netfilter_ipv4.h).
+/// `NF_IP_PRI_NAT_DST` (`linux/netfilter_ipv4.h`).
 const DESTINATION_NAT: i32 = -100;
 /// The zone that Kubernetes gives to Services.
 const ZONE: &str = "svc.cluster.local.";
 
 /// Why Services are not as they should be.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum ServiceError {
     #[error("cannot read or write Services")]
     Api(#[source] kube::Error),
     #[error("cannot translate Service addresses")]
     Table(#[source] NftError),
     #[error("cannot route Service addresses")]
-    Route(#[source] super::network::Error),
+    Route(#[source] super::network::NetworkError),
     #[error("the translation of Service addresses was interrupted")]
     Interrupted(#[source] tokio::task::JoinError),
     #[error("all Service addresses are taken")]
     NoAddress,
 }
 
-impl From<kube::Error> for Error {
+impl From<kube::Error> for ServiceError {
     fn from(source: kube::Error) -> Self {
         Self::Api(source)
     }
@@ -77,14 +77,18 @@ impl Services {
         client: Client,
         network: Network,
         records: watch::Sender<Arc<Records>>,
-    ) -> Result<Self, Error> {
-        let socket = Socket::open(Protocol::Netfilter).map_err(|error| Error::Table(error.into()))?;
+    ) -> Result<Self, ServiceError> {
+        let socket = Socket::open(Protocol::Netfilter).map_err(|error| ServiceError::Table(error.into()))?;
         let socket = Arc::new(Mutex::new(socket));
         Ok(Self { client, network, socket, installed: None, routed: BTreeSet::new(), records })
     }
 
     /// One step: addresses for new Services, endpoints from ready pods, kernel and names from both.
-    pub(super) async fn reconcile(&mut self, services: &mut [Service], pods: &[Pod]) -> Result<(), Error> {
+    pub(super) async fn reconcile(
+        &mut self,
+        services: &mut [Service],
+        pods: &[Pod],
+    ) -> Result<(), ServiceError> {
         self.allocate(services).await?;
         let slices: Api<EndpointSlice> = Api::all(self.client.clone());
         let slices = slices.list(&kube::api::ListParams::default()).await?;
@@ -105,7 +109,7 @@ impl Services {
     }
 
     /// Gives each Service that wants one a free address, or keeps the one that it asks for.
-    async fn allocate(&self, services: &mut [Service]) -> Result<(), Error> {
+    async fn allocate(&self, services: &mut [Service]) -> Result<(), ServiceError> {
         let mut taken: BTreeSet<Ipv4Addr> = services.iter().filter_map(cluster_ip).collect();
         taken.insert(NAME_SERVER);
         for service in services.iter_mut() {
@@ -116,7 +120,7 @@ impl Services {
             }
             // From .1.0 on: what people fix by hand (the API server, the name server) lies below.
             let free = SERVICES.hosts().skip(255).find(|address| !taken.contains(address));
-            let address = free.ok_or(Error::NoAddress)?;
+            let address = free.ok_or(ServiceError::NoAddress)?;
             taken.insert(address);
             let api: Api<Service> =
                 Api::namespaced(self.client.clone(), &service.namespace().unwrap_or_default());
@@ -132,7 +136,7 @@ impl Services {
         service: &Service,
         backends: &[Backend<'_>],
         known: &ObjectList<EndpointSlice>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ServiceError> {
         if service.spec.as_ref().is_none_or(|spec| spec.selector.is_none()) {
             return Ok(());
         }
@@ -154,17 +158,23 @@ impl Services {
     }
 
     /// Makes the kernel translate exactly these.
-    async fn translate(&mut self, forwards: Vec<Forward>) -> Result<(), Error> {
+    async fn translate(&mut self, forwards: Vec<Forward>) -> Result<(), ServiceError> {
         if self.installed.as_ref() == Some(&forwards) {
             return Ok(());
         }
         let (socket, plan) = (Arc::clone(&self.socket), plan(&forwards));
         let install = move || nft::install(&mut socket.lock().unwrap_or_else(PoisonError::into_inner), &plan);
-        tokio::task::spawn_blocking(install).await.map_err(Error::Interrupted)?.map_err(Error::Table)?;
+        tokio::task::spawn_blocking(install)
+            .await
+            .map_err(ServiceError::Interrupted)?
+            .map_err(ServiceError::Table)?;
         let reachable: BTreeSet<_> =
             forwards.iter().filter(|f| !f.targets.is_empty()).map(|f| f.address).collect();
         for address in reachable.symmetric_difference(&self.routed) {
-            self.network.route_service(*address, reachable.contains(address)).await.map_err(Error::Route)?;
+            self.network
+                .route_service(*address, reachable.contains(address))
+                .await
+                .map_err(ServiceError::Route)?;
         }
         self.routed = reachable;
         self.installed = Some(forwards);
@@ -331,4 +341,66 @@ fn records_of(services: &[Service], pods: &[Pod]) -> Records {
         addresses.insert(name, own);
     }
     Records { addresses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(spec: serde_json::Value) -> Service {
+        let metadata = json!({ "name": "db", "namespace": "default" });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+    }
+
+    fn pod(host: u8, ready: bool) -> Pod {
+        let ready = if ready { "True" } else { "False" };
+        serde_json::from_value(json!({
+            "metadata": { "name": format!("db-{host}"), "namespace": "default", "labels": { "app": "db" } },
+            "spec": { "containers": [{ "name": "c", "ports": [{ "name": "wire", "containerPort": 27017 }] }] },
+            "status": {
+                "podIP": format!("10.244.1.{host}"),
+                "conditions": [{ "type": "Ready", "status": ready }],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_ready_endpoint_gets_an_equal_share() {
+        let service = service(json!({
+            "clusterIP": "10.96.1.0", "selector": { "app": "db" }, "ports": [{ "port": 80, "targetPort": "wire" }],
+        }));
+        let pods = [pod(4, true), pod(2, true), pod(3, false), pod(5, true)];
+        let forwards = forwards_of(&service, &backends(&service, &pods));
+        let targets: Vec<_> = [2, 4, 5].map(|host| (Ipv4Addr::new(10, 244, 1, host), 27017)).into();
+        assert_eq!(forwards[0].targets, targets);
+        let chance = |rule: &Rule| {
+            let random = rule.matches.iter().find_map(|condition| match condition {
+                Match::Random { modulus, .. } => Some(1.0 / f64::from(*modulus)),
+                _ => None,
+            });
+            random.unwrap_or(1.0)
+        };
+        let mut left = 1.0;
+        for rule in rules_of(&forwards[0]) {
+            let share = left * chance(&rule);
+            assert!((share - 1.0 / 3.0).abs() < 1e-9, "{rule:?} gets {share}");
+            left -= share;
+        }
+        plan(&forwards).check().unwrap();
+    }
+
+    #[test]
+    fn names_follow_the_kind_of_service() {
+        let pods = [pod(2, true), pod(3, false)];
+        let cases = [
+            (json!({ "clusterIP": "10.96.1.0" }), vec![Ipv4Addr::new(10, 96, 1, 0)]),
+            (json!({ "clusterIP": "None", "selector": { "app": "db" } }), vec![Ipv4Addr::new(10, 244, 1, 2)]),
+            (json!({}), vec![]),
+        ];
+        for (spec, expected) in cases {
+            let records = records_of(&[service(spec.clone())], &pods);
+            assert_eq!(records.addresses["db.default.svc.cluster.local."], expected, "{spec}");
+        }
+    }
 }

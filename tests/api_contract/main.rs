@@ -3,6 +3,14 @@
 //! Here it runs against the in-memory server, in the process and over its unix socket. `in_memory` holds what is about
 //! that server alone: latency, bounds, the watcher of kube's runtime on top of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a test that cannot go on fails, and its tables read better with plain values"
+)]
+
 mod cases;
 mod in_memory;
 mod server;

@@ -100,7 +100,7 @@ const EXPERIMENT: &[&str] = &[
 ];
 
 const MANIFEST: &[&str] =
-    &["granit_parser", "k8s_openapi", "kube::core", "serde", "serde_json", "serde_yaml", "thiserror"];
+    &["granit_parser", "k8s_openapi", "kube::core", "serde", "serde_json", "strsim", "thiserror"];
 
 /// The part of the standard library that neither waits, nor asks the operating system anything.
 const STD: &[&str] = &[

@@ -80,10 +80,8 @@ struct Connection {
 impl Connection {
     async fn run(self, mut stream: TcpStream, peer: SocketAddr) {
         match self.converse(&mut stream).await {
-            Ok(()) => tracing::trace!(%peer, "connection closed"),
-            Err(error @ WireError::Io(_)) => {
-                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection lost")
-            }
+            // Connections come and go; only what a peer did wrong is worth a line.
+            Ok(()) | Err(WireError::Io(_)) => {}
             Err(error) => tracing::warn!(%peer, %error, "connection closed because of what it sent"),
         }
     }

@@ -29,7 +29,7 @@ fn write(value: RawBsonRef<'_>, out: &mut Vec<u8>) -> Option<()> {
         RawBsonRef::Double(number) => write_double(number, out),
         RawBsonRef::Document(document) => {
             out.push(b'{');
-            for element in document.iter() {
+            for element in document {
                 let (key, value) = element.ok()?;
                 out.extend_from_slice(key.as_str().as_bytes());
                 out.push(0);

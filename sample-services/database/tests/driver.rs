@@ -1,5 +1,7 @@
 //! The official Rust driver against the database, over loopback.
 
+#![cfg(test)]
+
 mod common;
 
 use std::time::Duration;

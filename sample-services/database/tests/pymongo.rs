@@ -1,6 +1,8 @@
-//! PyMongo against the database: a second driver, written apart from the first, agrees on the protocol.
+//! `PyMongo` against the database: a second driver, written apart from the first, agrees on the protocol.
 //!
 //! `SQUALL_TEST_PYTHON` names a Python that has pymongo; without it `python3` is tried.
+
+#![cfg(test)]
 
 mod common;
 

@@ -137,7 +137,7 @@ fn cpu_seconds() -> Option<f64> {
     Some(Duration::from(time).as_secs_f64())
 }
 
-/// `VmRSS` of /proc/self/status (proc_pid_status(5)), there in units of 1024 bytes. None without /proc.
+/// `VmRSS` of /proc/self/status (`proc_pid_status(5)`), there in units of 1024 bytes. None without /proc.
 fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kibibytes: u32 = status

@@ -29,7 +29,7 @@ use observe::Observer;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "traffic", version)]
 pub struct Args {
-    /// The server, as http://HOST[:PORT]. The name is looked up for each new connection.
+    /// The server, as `http://HOST` or `http://HOST:PORT`. The name is looked up for each new connection.
     #[arg(long, env = "TRAFFIC_URL", default_value = "http://server-app")]
     pub url: Target,
     /// Address and port that serve /metrics and /samples.

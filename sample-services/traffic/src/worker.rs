@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::Args;
@@ -22,6 +22,10 @@ pub(crate) struct Plan {
     pace: Option<Pace>,
 }
 
+/// How far behind its turns a worker may be and still make up for it. Short hitches then do not lower the
+/// rate, and a fault is not followed by a burst.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// The worker's turns: every `period`, the first one after `offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pace {
@@ -36,12 +40,24 @@ impl Pace {
         Self { period: between_requests * u32::from(workers), offset: between_requests * u32::from(number) }
     }
 
-    /// A turn missed because an answer took long is lost, not made up for: catching up would put a burst
-    /// behind every fault.
-    fn interval(self) -> Interval {
-        let mut turns = interval_at(tokio::time::Instant::now() + self.offset, self.period);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        turns
+    fn start(self, now: Instant) -> Turns {
+        Turns { next: now + self.offset, period: self.period }
+    }
+}
+
+/// When a worker is due.
+#[derive(Debug)]
+struct Turns {
+    next: Instant,
+    period: Duration,
+}
+
+impl Turns {
+    /// The time of the next request, which may have passed. Turns missed by more than [`SLACK`] are lost.
+    fn take(&mut self, now: Instant) -> Instant {
+        let due = if now > self.next + SLACK { now } else { self.next };
+        self.next = due + self.period;
+        due
     }
 }
 
@@ -59,12 +75,12 @@ impl Plan {
 /// Works until `stop`; the request in flight is finished first.
 pub(crate) async fn run(plan: Plan, observer: Arc<Observer>, stop: CancellationToken) {
     let Plan { mut client, mix, pace } = plan;
-    let mut turns = pace.map(Pace::interval);
+    let mut turns = pace.map(|pace| pace.start(Instant::now()));
     let mut failing = false;
     loop {
         let turn = async {
             match &mut turns {
-                Some(turns) => drop(turns.tick().await),
+                Some(turns) => sleep_until(turns.take(Instant::now()).into()).await,
                 None if failing => sleep(BACK_OFF).await,
                 // Lets the other tasks run where the server always answers at once.
                 None => tokio::task::yield_now().await,
@@ -100,5 +116,17 @@ mod tests {
         let paces: Vec<Pace> = (0..4).map(|number| Pace::new(500, 4, number)).collect();
         assert_eq!(paces.iter().map(|pace| pace.period).collect::<Vec<_>>(), [ms(8); 4]);
         assert_eq!(paces.iter().map(|pace| pace.offset).collect::<Vec<_>>(), [ms(0), ms(2), ms(4), ms(6)]);
+    }
+
+    #[test]
+    fn short_hitches_are_made_up_for_and_long_ones_are_not() {
+        let start = Instant::now();
+        let ms = |ms: u64| start + Duration::from_millis(ms);
+        let mut turns = Pace { period: Duration::from_millis(10), offset: Duration::ZERO }.start(start);
+        // When the worker asks, and when it is due.
+        let cases = [(0, 0), (1, 10), (35, 20), (35, 30), (36, 40), (200, 200), (200, 210)];
+        for (now, due) in cases {
+            assert_eq!(turns.take(ms(now)), ms(due), "at {now} ms");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The traffic client against a server that misbehaves on command.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -156,7 +156,7 @@ impl Query<'_> {
                 Ok(Some(Event::InitApply(object))) => first.push(object),
                 Ok(Some(Event::InitDone)) => printer.print(std::mem::take(&mut first), true, out)?,
                 Ok(Some(Event::Apply(object) | Event::Delete(object))) => {
-                    printer.print(vec![object], true, out)?
+                    printer.print(vec![object], true, out)?;
                 }
                 Ok(None) => return Ok(Exit::Success),
                 Err(error) => out.say(&format!("the watch broke off, trying again: {error}")),

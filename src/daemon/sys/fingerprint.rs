@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::hex::hex;
 use super::netlink::{NetlinkError, Protocol, Socket};
 use super::netns::{NetNs, NetNsError};
 use super::nft::{self, NftError};
@@ -66,14 +67,4 @@ fn qdisc_line(qdisc: &Qdisc) -> String {
     let Qdisc { interface, parent, handle, kind, options } = qdisc;
     let options = hex(options);
     format!("qdisc interface {interface} parent {parent:08x} handle {handle:08x} {kind} {options}")
-}
-
-/// Two digits for each byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        for digit in [byte >> 4, byte & 0xf] {
-            text.extend(char::from_digit(digit.into(), 16));
-        }
-        text
-    })
 }

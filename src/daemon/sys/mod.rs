@@ -5,6 +5,7 @@
 //! use a blocking task.
 
 pub mod fingerprint;
+mod hex;
 pub mod mount;
 pub mod netlink;
 pub mod netns;

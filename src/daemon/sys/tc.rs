@@ -53,3 +53,41 @@ fn parse(reply: &Reply) -> Option<Qdisc> {
         options: attributes.find(TCA_OPTIONS).map(|options| options.value.to_vec()).unwrap_or_default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hex::hex;
+    use super::*;
+
+    // strace -e trace=sendto -e write=3 tc qdisc show invisible (iproute2 6.1)
+    #[test]
+    fn request_is_byte_for_byte_the_one_of_tc() {
+        let mut bytes = Vec::new();
+        request().write(0x300, 0x6b02_c8f3, &mut bytes);
+        let golden = "2800000026000103f3c8026b00000000000000000000000000000000000000000000000004000a00";
+        assert_eq!(hex(&bytes), golden);
+    }
+
+    // unshare -rn sh -c 'tc qdisc add dev lo root handle 7: pfifo limit 9; strace -e trace=recvmsg -e read=3 tc
+    // qdisc show' (Linux 6.18), as far as TCA_OPTIONS
+    #[test]
+    fn answer_is_read() {
+        #[rustfmt::skip]
+        let payload = vec![
+            0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 7, 0, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0,
+            10, 0, 1, 0, b'p', b'f', b'i', b'f', b'o', 0, 0, 0,
+            8, 0, 2, 0, 9, 0, 0, 0,
+        ];
+        let qdisc = parse(&Reply { kind: RTM_NEWQDISC, payload: payload.clone() }).unwrap();
+        let expected = Qdisc {
+            interface: 1,
+            parent: 0xffff_ffff,
+            handle: 0x0007_0000,
+            kind: "pfifo".into(),
+            options: vec![9, 0, 0, 0],
+        };
+        assert_eq!(qdisc, expected);
+        assert_eq!(parse(&Reply { kind: 0, payload: payload.clone() }), None);
+        assert_eq!(parse(&Reply { kind: RTM_NEWQDISC, payload: payload[..15].to_vec() }), None);
+    }
+}

@@ -22,14 +22,21 @@ const PROXY_TIME: Duration = Duration::from_secs(30);
 /// Largest proxied answer.
 const PROXY_BODY: usize = 16 * 1024 * 1024;
 
-/// The logs of a container: of this run and of the one before.
+/// The logs of a container.
 #[derive(Debug, Default)]
 pub(super) struct ContainerLogs {
-    runs: Mutex<(Option<Arc<Log>>, Option<Arc<Log>>)>,
+    runs: Mutex<Runs>,
+}
+
+/// Of this run and of the one before.
+#[derive(Debug, Default)]
+struct Runs {
+    current: Option<Arc<Log>>,
+    previous: Option<Arc<Log>>,
 }
 
 impl ContainerLogs {
-    fn runs(&self) -> MutexGuard<'_, (Option<Arc<Log>>, Option<Arc<Log>>)> {
+    fn runs(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -37,13 +44,13 @@ impl ContainerLogs {
     pub(super) fn begin(&self) -> Arc<Log> {
         let log = Arc::new(Log::default());
         let mut runs = self.runs();
-        runs.1 = runs.0.replace(Arc::clone(&log));
+        runs.previous = runs.current.replace(Arc::clone(&log));
         log
     }
 
     fn get(&self, previous: bool) -> Option<Arc<Log>> {
         let runs = self.runs();
-        if previous { runs.1.clone() } else { runs.0.clone() }
+        if previous { runs.previous.clone() } else { runs.current.clone() }
     }
 }
 
@@ -189,7 +196,7 @@ async fn proxy(target: SocketAddr, request: Request<Bytes>) -> Result<Response<B
     })
 }
 
-fn refused(target: SocketAddr, error: &http_client::Error) -> StatusError {
+fn refused(target: SocketAddr, error: &http_client::HttpError) -> StatusError {
     let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     tracing::debug!(%target, %error, "a proxied request failed");
     StatusError::unavailable(format!("error trying to reach service: {error}{cause}"))

@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(5);
 /// A container that ran so long starts the back-off anew.
 const STABLE: Duration = Duration::from_mins(10);
-/// How long "ErrImagePull" stands before it becomes "ImagePullBackOff".
+/// How long the reason `ErrImagePull` stands before it becomes `ImagePullBackOff`.
 const PULL_TIME: Duration = Duration::from_millis(500);
 /// The search path of container images.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -215,19 +216,22 @@ impl Runner {
     ) -> (End, ExitStatus) {
         let cell = Arc::clone(&self.cell);
         let probes = probe::Probes::of(container, self.address);
-        let ready = |ready| cell.set(|status| status.ready = ready);
+        let mut readiness = probe::Readiness::of(&probes);
         let changed = async {
             let running = container.clone();
             drop(spec.clone().wait_for(|spec| *spec != running).await);
         };
+        let (mut changed, mut unhealthy) = (pin!(changed), pin!(probes.unhealthy()));
         let mut stop = self.stop.clone();
-        let end = tokio::select! {
-            biased;
-            status = process.ended() => return (End::Exited(status.success()), status),
-            _ = stop.wait_for(Option::is_some) => End::Stopped,
-            () = changed => End::Changed,
-            () = probes.unhealthy() => End::Exited(false),
-            () = probes.readiness(ready) => End::Exited(false),
+        let end = loop {
+            tokio::select! {
+                biased;
+                status = process.ended() => return (End::Exited(status.success()), status),
+                _ = stop.wait_for(Option::is_some) => break End::Stopped,
+                () = &mut changed => break End::Changed,
+                () = &mut unhealthy => break End::Exited(false),
+                ready = readiness.change() => cell.set(|status| status.ready = ready),
+            }
         };
         (end, self.terminate(process).await)
     }

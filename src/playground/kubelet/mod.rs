@@ -13,7 +13,7 @@ mod probe;
 mod sandbox;
 mod status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -76,7 +76,7 @@ impl Kubelet {
         let pods: Api<Pod> = Api::all(self.node.client.clone());
         let own = watcher::Config::default().fields(&format!("spec.nodeName={}", self.node.name));
         let mut events = pin!(watcher(pods, own).default_backoff());
-        let mut listed = HashMap::new();
+        let mut listed = HashSet::new();
         let shutdown = self.node.shutdown.clone();
         loop {
             let event = tokio::select! {
@@ -86,11 +86,11 @@ impl Kubelet {
             match event {
                 Some(Ok(watcher::Event::Init)) => listed.clear(),
                 Some(Ok(watcher::Event::InitApply(pod))) => {
-                    listed.extend(pod.metadata.uid.clone().map(|uid| (uid, ())));
+                    listed.extend(pod.metadata.uid.clone());
                     self.assign(pod);
                 }
                 Some(Ok(watcher::Event::InitDone)) => self.pods.retain(|uid, assigned| {
-                    let kept = listed.contains_key(uid);
+                    let kept = listed.contains(uid);
                     if !kept {
                         assigned.removed.cancel();
                     }

@@ -1,10 +1,11 @@
 //! One pod from its first sight to its last: sandbox, containers, status, end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt as _};
@@ -45,6 +46,8 @@ pub(super) struct Worker {
     cells: Vec<Arc<Cell>>,
     dirty: Arc<Notify>,
     place: Place,
+    /// The status that the API server has from us. What the watch shows of it may be older.
+    written: Option<PodStatus>,
 }
 
 impl Worker {
@@ -72,29 +75,22 @@ impl Worker {
             node,
             pod,
             removed,
+            written: first.status.clone(),
         }
     }
 
     /// Runs the pod until it is gone or the node goes down.
     pub(super) async fn run(mut self) {
         while !self.is_ending() {
-            match self.live().await {
-                End::Stopped => break,
-                End::SandboxLost => {
-                    tracing::info!(pod = self.name, "the pod's sandbox is gone: making another")
-                }
+            if matches!(self.live().await, End::Stopped) {
+                break;
             }
         }
         self.node.registry.remove(&self.namespace, &self.name, &self.uid);
         if !self.node.shutdown.is_cancelled() {
             self.delete().await;
         }
-        let folder = sandbox::pod_folder(&self.current());
-        if let Err(error) = tokio::fs::remove_dir_all(&folder).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, folder = %folder.display(), "cannot remove a pod's folder");
-        }
+        remove_folder(&sandbox::pod_folder(&self.current())).await;
     }
 
     fn current(&self) -> Arc<Pod> {
@@ -132,23 +128,28 @@ impl Worker {
     /// One sandbox and everything in it.
     async fn live(&mut self) -> End {
         self.register(None);
-        let sandbox = match Sandbox::start(Arc::clone(&self.node), &self.current()).await {
-            Ok(sandbox) => sandbox,
+        match Sandbox::start(Arc::clone(&self.node), &self.current()).await {
+            Ok(sandbox) => {
+                self.place.address = Some(sandbox.address.to_string());
+                self.place.problem = None;
+                self.live_in(&sandbox).await
+            }
             Err(error) => {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), pod = self.name, "no sandbox");
                 self.place.problem = Some(error.to_string());
                 self.push().await;
                 tokio::select! { () = sleep(RETRY) => {}, () = self.news() => {} }
-                return End::SandboxLost;
+                End::SandboxLost
             }
-        };
-        self.place.address = Some(sandbox.address.to_string());
-        self.place.problem = None;
-        self.register(Some(&sandbox));
+        }
+    }
+
+    async fn live_in(&mut self, sandbox: &Sandbox) -> End {
+        self.register(Some(sandbox));
         let (order, stop) = watch::channel(None);
-        let mut running = self.start_containers(&sandbox, &stop);
+        let mut running = self.start_containers(sandbox, &stop);
         self.dirty.notify_one();
-        let mut ended = End::Stopped;
+        let mut end = End::Stopped;
         loop {
             if let Some(grace) = self.ordered_stop() {
                 order.send_replace(Some(grace));
@@ -159,7 +160,8 @@ impl Worker {
             tokio::select! {
                 ended = running.join_next() => if ended.is_none() { break },
                 () = sandbox.lost(), if order.borrow().is_none() => {
-                    ended = End::SandboxLost;
+                    tracing::info!(pod = self.name, "the pod's sandbox is gone: another is made");
+                    end = End::SandboxLost;
                     order.send_replace(Some(Duration::ZERO));
                 }
                 () = dirty.notified() => self.push().await,
@@ -167,7 +169,7 @@ impl Worker {
             }
         }
         self.push().await;
-        ended
+        end
     }
 
     fn start_containers(&self, sandbox: &Sandbox, stop: &watch::Receiver<Option<Duration>>) -> JoinSet<()> {
@@ -225,13 +227,14 @@ impl Worker {
         }
         let pod = self.current();
         let containers = self.cells.iter().map(|cell| cell.status.borrow().clone()).collect();
-        let wanted = status::of_pod(&pod, &self.place, containers, Timestamp::now());
-        if pod.status.as_ref() == Some(&wanted) {
+        let old = self.written.as_ref();
+        let wanted = status::of_pod(&pod, old, &self.place, containers, Timestamp::now());
+        if old == Some(&wanted) {
             return;
         }
         let patch = Patch::Merge(json!({ "metadata": { "uid": self.uid }, "status": wanted }));
         match self.api.patch_status(&self.name, &PatchParams::default(), &patch).await {
-            Ok(_) => {}
+            Ok(_) => self.written = Some(wanted),
             Err(kube::Error::Api(status)) if status.is_not_found() => self.removed.cancel(),
             Err(error) => {
                 tracing::warn!(%error, pod = self.name, "cannot write a pod's status");
@@ -257,6 +260,16 @@ impl Worker {
             }
             sleep(RETRY).await;
         }
+    }
+}
+
+/// The folder lies in the sandbox's memory; a failure costs some of that and nothing else.
+async fn remove_folder(folder: &Path) {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, folder = %folder.display(), "cannot remove a pod's folder");
+        }
+        _ => {}
     }
 }
 

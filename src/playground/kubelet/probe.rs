@@ -35,29 +35,6 @@ impl<'a> Probes<'a> {
         Self { container, address }
     }
 
-    /// Reports every change of readiness; never ends.
-    pub(super) async fn readiness(&self, mut report: impl FnMut(bool)) {
-        let Some(probe) = &self.container.readiness_probe else { return std::future::pending().await };
-        sleep(seconds(probe.initial_delay_seconds, 0)).await;
-        let mut ready = false;
-        let (mut successes, mut failures) = (0, 0);
-        loop {
-            if self.succeeds(probe).await {
-                (successes, failures) = (successes + 1, 0);
-            } else {
-                (successes, failures) = (0, failures + 1);
-            }
-            if !ready && successes >= probe.success_threshold.unwrap_or(1) {
-                ready = true;
-                report(true);
-            } else if ready && failures >= probe.failure_threshold.unwrap_or(FAILURES) {
-                ready = false;
-                report(false);
-            }
-            sleep(if ready { seconds(probe.period_seconds, PERIOD_SECONDS) } else { EAGER }).await;
-        }
-    }
-
     /// Ends when the liveness probe has failed often enough.
     pub(super) async fn unhealthy(&self) {
         let Some(probe) = &self.container.liveness_probe else { return std::future::pending().await };
@@ -99,6 +76,49 @@ impl<'a> Probes<'a> {
             }
         };
         Some((self.address, u16::try_from(port).ok()?).into())
+    }
+}
+
+/// What the readiness probe has found so far.
+pub(super) struct Readiness<'a> {
+    probes: &'a Probes<'a>,
+    /// The time to the next attempt.
+    pause: Duration,
+    ready: bool,
+    successes: i32,
+    failures: i32,
+}
+
+impl<'a> Readiness<'a> {
+    /// Nothing found yet: not ready.
+    pub(super) fn of(probes: &'a Probes<'a>) -> Self {
+        let delay = probes.container.readiness_probe.as_ref().and_then(|probe| probe.initial_delay_seconds);
+        Self { probes, pause: seconds(delay, 0), ready: false, successes: 0, failures: 0 }
+    }
+
+    /// Waits for the next change and tells what it is; for ever if there is no probe.
+    pub(super) async fn change(&mut self) -> bool {
+        let Some(probe) = &self.probes.container.readiness_probe else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep(self.pause).await;
+            if self.probes.succeeds(probe).await {
+                (self.successes, self.failures) = (self.successes + 1, 0);
+            } else {
+                (self.successes, self.failures) = (0, self.failures + 1);
+            }
+            let ready = if self.ready {
+                self.failures < probe.failure_threshold.unwrap_or(FAILURES)
+            } else {
+                self.successes >= probe.success_threshold.unwrap_or(1)
+            };
+            self.pause = if ready { seconds(probe.period_seconds, PERIOD_SECONDS) } else { EAGER };
+            if ready != self.ready {
+                self.ready = ready;
+                return ready;
+            }
+        }
     }
 }
 

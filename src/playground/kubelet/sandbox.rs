@@ -27,7 +27,7 @@ const START_TIME: Duration = Duration::from_secs(10);
 
 /// Why a sandbox could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum PodSandboxError {
     #[error("the node has no free pod address")]
     NoAddress,
     #[error("cannot make the pod's folder {path}")]
@@ -39,7 +39,7 @@ pub(super) enum Error {
     #[error("cannot start the pod's sandbox")]
     Start(#[source] io::Error),
     #[error("cannot attach the pod to the network")]
-    Network(#[source] network::Error),
+    Network(#[source] network::NetworkError),
 }
 
 /// The sandbox of one pod.
@@ -54,26 +54,29 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     /// Makes the sandbox of `pod`.
-    pub(super) async fn start(node: Arc<Node>, pod: &Pod) -> Result<Self, Error> {
+    pub(super) async fn start(node: Arc<Node>, pod: &Pod) -> Result<Self, PodSandboxError> {
         if is_on_host(pod) {
             return Ok(Self { address: node.address, namespaces: None, holder: None, node });
         }
         let folder = pod_folder(pod);
-        let failed = |source| Error::Folder { path: folder.clone(), source };
+        let failed = |source| PodSandboxError::Folder { path: folder.clone(), source };
         tokio::fs::create_dir_all(&folder).await.map_err(failed)?;
         tokio::fs::write(folder.join("resolv.conf"), resolver(&pod.namespace().unwrap_or_default()))
             .await
             .map_err(failed)?;
-        let address = lock(&node).take().ok_or(Error::NoAddress)?;
+        let address = lock(&node).take().ok_or(PodSandboxError::NoAddress)?;
         let mut sandbox = Self { node, address, namespaces: None, holder: None };
-        let holder = hold(pod).await.map_err(Error::Start)?;
+        let holder = hold(pod).await.map_err(PodSandboxError::Start)?;
         let pid = holder.pid();
         // From here on the drop of the sandbox ends the holder.
         sandbox.holder = Some(holder);
-        let namespaces = Namespaces::of(pid).map_err(Error::Start)?;
-        let netns = namespaces.network().map_err(Error::Start)?;
+        let namespaces = Namespaces::of(pid).map_err(PodSandboxError::Start)?;
+        let netns = namespaces.network().map_err(PodSandboxError::Start)?;
         let network = sandbox.node.network.clone();
-        network.attach(pid.as_raw().cast_unsigned(), netns, address).await.map_err(Error::Network)?;
+        network
+            .attach(pid.as_raw().cast_unsigned(), netns, address)
+            .await
+            .map_err(PodSandboxError::Network)?;
         sandbox.namespaces = Some(namespaces);
         Ok(sandbox)
     }

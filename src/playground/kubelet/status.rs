@@ -38,14 +38,14 @@ pub(super) fn terminated(end: ContainerStateTerminated) -> ContainerState {
     ContainerState { terminated: Some(end), ..ContainerState::default() }
 }
 
-/// The status of `pod`; what has not changed since the status it has now keeps its transition times.
+/// The status of `pod`; conditions that hold as they did in `old` keep their transition times.
 pub(super) fn of_pod(
     pod: &Pod,
+    old: Option<&PodStatus>,
     place: &Place,
     containers: Vec<ContainerStatus>,
     now: Timestamp,
 ) -> PodStatus {
-    let old = pod.status.as_ref();
     let phase = phase(pod, &containers);
     let finished = matches!(phase, "Succeeded" | "Failed");
     let unready: Vec<_> = containers.iter().filter(|c| !c.ready).map(|c| c.name.as_str()).collect();
@@ -161,13 +161,13 @@ mod tests {
     fn transition_times_stay_until_the_condition_changes() {
         let later = Timestamp::from_second(100).unwrap();
         let unready = vec![container(running(Timestamp::UNIX_EPOCH), false)];
-        let mut pod = pod("Always");
-        pod.status = Some(of_pod(&pod, &Place::default(), unready.clone(), Timestamp::UNIX_EPOCH));
-        let same = of_pod(&pod, &Place::default(), unready, later);
+        let pod = pod("Always");
+        let first = of_pod(&pod, None, &Place::default(), unready.clone(), Timestamp::UNIX_EPOCH);
+        let same = of_pod(&pod, Some(&first), &Place::default(), unready, later);
         assert_eq!(condition(&same, "Ready").last_transition_time, Some(Time(Timestamp::UNIX_EPOCH)));
         assert_eq!(condition(&same, "Ready").reason.as_deref(), Some("ContainersNotReady"));
         let ready = vec![container(running(Timestamp::UNIX_EPOCH), true)];
-        let changed = of_pod(&pod, &Place::default(), ready, later);
+        let changed = of_pod(&pod, Some(&first), &Place::default(), ready, later);
         assert_eq!(condition(&changed, "Ready").status, "True");
         assert_eq!(condition(&changed, "Ready").last_transition_time, Some(Time(later)));
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{config_map, widget};
 use crate::step::{Case, case, delete, get, merge_patch, post};
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case(

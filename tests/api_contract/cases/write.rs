@@ -84,6 +84,7 @@ pub(crate) fn create() -> Vec<Case> {
     cases
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn create_refused() -> Vec<Case> {
     let named = |name: &str| json!({ "metadata": { "name": name } });
     vec![
@@ -197,6 +198,7 @@ fn create_refused() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 pub(crate) fn update() -> Vec<Case> {
     let with_meta = |meta: serde_json::Value, value: &str| {
         let mut object = config_map(value);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::value::Filter;
 
 /// How long a cursor lives without being asked (`cursorTimeoutMillis` of mongod).
-const IDLE: Duration = Duration::from_secs(600);
+const IDLE: Duration = Duration::from_mins(10);
 /// How many may be open; beyond, the one that waited longest is closed.
 const MAX_OPEN: usize = 1_000;
 

@@ -46,10 +46,9 @@ impl Database {
         match command.name {
             "hello" => Ok(handshake::hello(connection, "isWritablePrimary")),
             "isMaster" | "ismaster" => Ok(handshake::hello(connection, "ismaster")),
-            "ping" => Ok(rawdoc! { "ok": 1.0 }),
             "buildInfo" | "buildinfo" => Ok(handshake::build_info()),
             // Sessions hold nothing here that could be released.
-            "endSessions" => Ok(rawdoc! { "ok": 1.0 }),
+            "ping" | "endSessions" => Ok(rawdoc! { "ok": 1.0 }),
             "insert" => insert::insert(&self.store, &command, &mut request.sequences),
             "find" => query::find(&self.store, &self.cursors, &command),
             "getMore" => query::get_more(&self.store, &self.cursors, &command),
@@ -61,7 +60,7 @@ impl Database {
     }
 }
 
-/// Drivers begin with OP_QUERY where they cannot know yet that the server speaks OP_MSG. Nothing else is
+/// Drivers begin with `OP_QUERY` where they cannot know yet that the server speaks `OP_MSG`. Nothing else is
 /// served that way, as in mongod since 5.1.
 fn legacy(namespace: &str, body: &Document, connection: i32) -> Reply {
     let name = body.keys().next().map_or("", String::as_str);

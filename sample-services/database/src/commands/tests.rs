@@ -39,7 +39,7 @@ impl Fixture {
         let mut reply = self.send(find);
         let mut batches = Vec::new();
         loop {
-            assert_eq!(reply.get_f64("ok").unwrap(), 1.0, "{reply}");
+            assert!(reply.get_f64("ok").unwrap() > 0.0, "{reply}");
             let cursor = reply.get_document("cursor").unwrap();
             let field = if batches.is_empty() { "firstBatch" } else { "nextBatch" };
             let documents = cursor.get_array(field).unwrap();

@@ -193,7 +193,7 @@ fn prepare(document: RawDocumentBuf) -> Result<(Canonical, RawDocumentBuf), Faul
         None => {
             let mut with_id = RawDocumentBuf::new();
             with_id.append(cstr!("_id"), ObjectId::new());
-            for element in document.iter() {
+            for element in &document {
                 let (key, value) = element.map_err(malformed)?;
                 with_id.append(key, value);
             }

@@ -11,7 +11,9 @@ fn body(document: &RawDocumentBuf) -> Vec<u8> {
 
 fn sequence(name: &str, documents: &[RawDocumentBuf]) -> Vec<u8> {
     let mut content = [name.as_bytes(), &[0]].concat();
-    documents.iter().for_each(|document| content.extend_from_slice(document.as_bytes()));
+    for document in documents {
+        content.extend_from_slice(document.as_bytes());
+    }
     let size = u32::try_from(content.len() + 4).unwrap().to_le_bytes();
     [&[1], size.as_slice(), &content].concat()
 }

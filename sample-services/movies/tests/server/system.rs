@@ -1,7 +1,6 @@
 //! A movies server and its database on the loopback interface, with a proxy between them that fails on command.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -94,9 +93,7 @@ pub(crate) async fn request(server: SocketAddr, method: &str, path: &str, body: 
 /// Forwards connections while the link is up. When it falls silent, open connections hang for good, as TCP
 /// connections do whose packets are dropped longer than both ends' patience.
 async fn proxy(listener: TcpListener, target: SocketAddr, link: watch::Receiver<Link>) {
-    let listener = Arc::new(listener);
-    loop {
-        let (mut client, _) = listener.accept().await.unwrap();
+    while let Ok((mut client, _)) = listener.accept().await {
         let mut link = link.clone();
         tokio::spawn(async move {
             if *link.borrow() == Link::Up {

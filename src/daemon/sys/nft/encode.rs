@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::super::netlink::{APPEND, Builder, CREATE, Message};
 use super::expression::Expression;
-#[expect(clippy::wildcard_imports, reason = "the kernel's own names, all of one header")]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
 use crate::network::table::{
     Action, Address, AddressSet, Chain, ChainKind, Family, Hook, IpVersion, Match, Members, PlanError, Rule,
@@ -33,11 +33,11 @@ pub fn replace(plan: &TablePlan) -> Result<Vec<Message>, PlanError> {
     let encoder = Encoder { plan };
     let mut messages =
         vec![begin(), encoder.table(false), delete(plan.family, &plan.name), encoder.table(true)];
+    messages.extend(plan.chains.iter().map(|chain| encoder.chain(chain)));
     for (set, id) in plan.sets.iter().zip(1..) {
         messages.push(encoder.set(set, id));
         messages.extend(encoder.elements(set, id));
     }
-    messages.extend(plan.chains.iter().map(|chain| encoder.chain(chain)));
     for chain in &plan.chains {
         messages.extend(chain.rules.iter().map(|rule| encoder.rule(chain, rule)));
     }
@@ -279,7 +279,7 @@ impl Encoder<'_> {
         if with_userdata && !self.plan.userdata.is_empty() {
             attributes = attributes.bytes(NFTA_TABLE_USERDATA, &self.plan.userdata);
         }
-        self.message(NFT_MSG_NEWTABLE, CREATE, attributes)
+        self.message(NFT_MSG_NEWTABLE, 0, attributes)
     }
 
     fn set(&self, set: &AddressSet, id: u32) -> Message {
@@ -327,9 +327,9 @@ impl Encoder<'_> {
         let attributes = Builder::default()
             .string(NFTA_CHAIN_TABLE, &self.plan.name)
             .string(NFTA_CHAIN_NAME, &chain.name)
-            .nest(NFTA_CHAIN_HOOK, &hook)
+            .string(NFTA_CHAIN_TYPE, kind_name(chain.kind))
             .be32(NFTA_CHAIN_POLICY, NF_ACCEPT)
-            .string(NFTA_CHAIN_TYPE, kind_name(chain.kind));
+            .nest(NFTA_CHAIN_HOOK, &hook);
         self.message(NFT_MSG_NEWCHAIN, CREATE, attributes)
     }
 

@@ -4,7 +4,7 @@
 //! (defaults filled in, registers renamed), but they must mean the same.
 
 use super::super::netlink::{Attribute, Attributes, Builder};
-#[expect(clippy::wildcard_imports, reason = "the kernel's own names, all of one header")]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
 
 /// One instruction. Values are loaded into and taken from the first register unless it says otherwise.
@@ -85,11 +85,11 @@ pub enum Expression {
 }
 
 impl Expression {
-    /// The attributes of one list element.
+    /// The attributes of one list element, in the order in which `nft` writes them.
     pub(super) fn encode(&self, set_id: impl Fn(&str) -> Option<u32>) -> Builder {
         let data = match self {
             Self::Meta { key } => {
-                Builder::default().be32(NFTA_META_DREG, NFT_REG_1).be32(NFTA_META_KEY, *key)
+                Builder::default().be32(NFTA_META_KEY, *key).be32(NFTA_META_DREG, NFT_REG_1)
             }
             Self::Payload { base, offset, length } => Builder::default()
                 .be32(NFTA_PAYLOAD_DREG, NFT_REG_1)
@@ -107,7 +107,7 @@ impl Expression {
                 .be32(NFTA_CMP_OP, NFT_CMP_EQ)
                 .nest(NFTA_CMP_DATA, &value(expected)),
             Self::Lookup { set } => {
-                let data = Builder::default().string(NFTA_LOOKUP_SET, set).be32(NFTA_LOOKUP_SREG, NFT_REG_1);
+                let data = Builder::default().be32(NFTA_LOOKUP_SREG, NFT_REG_1).string(NFTA_LOOKUP_SET, set);
                 match set_id(set) {
                     Some(id) => data.be32(NFTA_LOOKUP_SET_ID, id),
                     None => data,
@@ -126,13 +126,11 @@ impl Expression {
                 .be32(NFTA_NAT_FAMILY, *family)
                 .be32(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1)
                 .be32(NFTA_NAT_REG_PROTO_MIN, NFT_REG_2)
-                .be32(NFTA_NAT_FLAGS, NAT_ADDRESS_AND_PORT),
+                .be32(NFTA_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED),
             Self::Reject { kind, code } => {
                 Builder::default().be32(NFTA_REJECT_TYPE, *kind).bytes(NFTA_REJECT_ICMP_CODE, &[*code])
             }
-            Self::Counter { packets, bytes } => {
-                Builder::default().be64(NFTA_COUNTER_BYTES, *bytes).be64(NFTA_COUNTER_PACKETS, *packets)
-            }
+            Self::Counter { .. } => Builder::default(), // a new counter starts at zero
             Self::Verdict { code } => {
                 let verdict = Builder::default().be32(NFTA_VERDICT_CODE, *code);
                 let data = Builder::default().nest(NFTA_DATA_VERDICT, &verdict);
@@ -252,6 +250,9 @@ fn decode_dnat(data: &Attributes<'_>) -> Option<Expression> {
         && number(NFTA_NAT_REG_ADDR_MAX).is_none_or(|register| register == NFT_REG_1)
         && number(NFTA_NAT_REG_PROTO_MIN) == Some(NFT_REG_2)
         && number(NFTA_NAT_REG_PROTO_MAX).is_none_or(|register| register == NFT_REG_2)
-        && number(NFTA_NAT_FLAGS) == Some(NAT_ADDRESS_AND_PORT);
+        // The kernel adds that the address is given.
+        && number(NFTA_NAT_FLAGS).is_some_and(|flags| {
+            flags | NF_NAT_RANGE_MAP_IPS == NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED
+        });
     if ours { Some(Expression::Dnat { family: number(NFTA_NAT_FAMILY)? }) } else { None }
 }

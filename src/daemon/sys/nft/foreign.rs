@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::fingerprint::hex;
-use super::super::netlink::{Attribute, Attributes, Builder, Reply, Socket};
-#[expect(clippy::wildcard_imports, reason = "the kernel's own names, all of one header")]
+use super::super::hex::hex;
+use super::super::netlink::{Attribute, Attributes, Reply, Socket};
+use super::read::{all_rules_of, chains_of};
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
-use super::{NftError, encode, list_tables};
+use super::{NftError, list_tables};
 
 /// Expressions whose data changes while packets pass.
 const COUNTING: [&str; 3] = ["counter", "quota", "last"];
@@ -19,14 +20,13 @@ pub fn foreign_lines(socket: &mut Socket, own_prefix: &str) -> Result<Vec<String
             lines.push(format!("table {} {} flags {:x}", table.family, table.name, table.flags));
         }
     }
-    let list = |kind| encode::message(kind, 0, NFPROTO_UNSPEC, Builder::default());
-    for reply in socket.dump("list nftables chains", &list(NFT_MSG_GETCHAIN))? {
+    for reply in socket.dump("list nftables chains", &chains_of(NFPROTO_UNSPEC))? {
         lines.extend(
             chain_line(&reply).filter(|(table, _)| !table.starts_with(own_prefix)).map(|(_, line)| line),
         );
     }
     let mut rules = BTreeMap::<_, Rules>::new();
-    for reply in socket.dump("list nftables rules", &list(NFT_MSG_GETRULE))? {
+    for reply in socket.dump("list nftables rules", &all_rules_of(NFPROTO_UNSPEC))? {
         let Some((family, table, chain)) = rule_place(&reply) else { continue };
         if !table.starts_with(own_prefix) {
             rules.entry((family, table, chain)).or_default().add(&reply.attributes(NFGENMSG));

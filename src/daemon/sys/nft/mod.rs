@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 
-use super::netlink::{Attribute, Builder, NetlinkError, Reply, Socket};
+use super::netlink::{Attribute, NetlinkError, Reply, Socket};
 use crate::network::table::{Family, PlanError, TablePlan};
 
 mod encode;
@@ -71,8 +71,7 @@ pub struct TableEntry {
 
 /// All tables of the socket's network namespace.
 pub fn list_tables(socket: &mut Socket) -> Result<Vec<TableEntry>, NftError> {
-    let request = encode::message(uapi::NFT_MSG_GETTABLE, 0, uapi::NFPROTO_UNSPEC, Builder::default());
-    let replies = socket.dump("list nftables tables", &request)?;
+    let replies = socket.dump("list nftables tables", &read::tables_of(uapi::NFPROTO_UNSPEC))?;
     Ok(replies.iter().filter_map(TableEntry::parse).collect())
 }
 

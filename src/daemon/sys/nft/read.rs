@@ -9,7 +9,7 @@ use super::encode::{
     Element, family_number, hook_number, kind_name, message, rule_expressions, set_elements, set_flags,
 };
 use super::expression::Expression;
-#[expect(clippy::wildcard_imports, reason = "the kernel's own names, all of one header")]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
 use super::{NftError, TableEntry};
 use crate::network::table::{AddressSet, Chain, Family, Rule, TablePlan};
@@ -84,15 +84,14 @@ pub struct Difference(String);
 pub fn read_back(socket: &mut Socket, family: Family, name: &str) -> Result<Option<TableState>, NftError> {
     let number = family_number(family);
     let operation = format!("read nftables table {name:?} back");
-    let by_name = Builder::default().string(NFTA_TABLE_NAME, name);
-    let table = match socket.request(&operation, &message(NFT_MSG_GETTABLE, 0, number, by_name)) {
+    let table = match socket.request(&operation, &table_of(number, name)) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
         replies => replies?,
     };
     let Some(entry) = table.iter().find_map(TableEntry::parse) else { return Ok(None) };
 
     // Older kernels do not filter a dump by table, so what others have is left out here.
-    let chains = socket.dump(&operation, &message(NFT_MSG_GETCHAIN, 0, number, Builder::default()))?;
+    let chains = socket.dump(&operation, &chains_of(number))?;
     let rules = socket.dump(&operation, &rules_of(number, name))?;
     let mut chains: Vec<_> =
         chains.iter().filter_map(|reply| parse_chain(&reply.attributes(NFGENMSG), name)).collect();
@@ -113,6 +112,26 @@ pub fn read_back(socket: &mut Socket, family: Family, name: &str) -> Result<Opti
     Ok(Some(TableState { family, name, owner, userdata, sets, chains }))
 }
 
+/// Lists the tables of a family.
+pub(super) fn tables_of(family: u8) -> Message {
+    message(NFT_MSG_GETTABLE, 0, family, Builder::default())
+}
+
+/// Asks for one table.
+pub(super) fn table_of(family: u8, table: &str) -> Message {
+    message(NFT_MSG_GETTABLE, 0, family, Builder::default().string(NFTA_TABLE_NAME, table))
+}
+
+/// Lists the chains of a family.
+pub(super) fn chains_of(family: u8) -> Message {
+    message(NFT_MSG_GETCHAIN, 0, family, Builder::default())
+}
+
+/// Lists all rules of a family.
+pub(super) fn all_rules_of(family: u8) -> Message {
+    message(NFT_MSG_GETRULE, 0, family, Builder::default())
+}
+
 /// Lists the rules of a table.
 pub(super) fn rules_of(family: u8, table: &str) -> Message {
     message(NFT_MSG_GETRULE, 0, family, Builder::default().string(NFTA_RULE_TABLE, table))
@@ -126,7 +145,7 @@ pub(super) fn sets_of(family: u8, table: &str) -> Message {
 /// Lists the elements of a set.
 pub(super) fn elements_of(family: u8, table: &str, set: &str) -> Message {
     let attributes =
-        Builder::default().string(NFTA_SET_ELEM_LIST_TABLE, table).string(NFTA_SET_ELEM_LIST_SET, set);
+        Builder::default().string(NFTA_SET_ELEM_LIST_SET, set).string(NFTA_SET_ELEM_LIST_TABLE, table);
     message(NFT_MSG_GETSETELEM, 0, family, attributes)
 }
 
@@ -183,7 +202,7 @@ fn parse_set(attributes: &Attributes<'_>, table: &str) -> Option<SetState> {
     })
 }
 
-fn parse_elements(reply: &Reply) -> Vec<Element> {
+pub(super) fn parse_elements(reply: &Reply) -> Vec<Element> {
     let list = reply.attributes(NFGENMSG).find(NFTA_SET_ELEM_LIST_ELEMENTS);
     let elements = list.map_or(Attributes::new(&[]), Attribute::nested);
     elements.filter_map(|element| parse_element(&element.nested())).collect()

@@ -131,8 +131,9 @@ pub(super) const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 pub(super) const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
 pub(super) const NFTA_NAT_FLAGS: u16 = 7;
 pub(super) const NFT_NAT_DNAT: u32 = 1;
-/// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED` (`linux/netfilter/nf_nat.h)`: address and port are given.
-pub(super) const NAT_ADDRESS_AND_PORT: u32 = 3;
+/// From `linux/netfilter/nf_nat.h`: the address is given, the port is given.
+pub(super) const NF_NAT_RANGE_MAP_IPS: u32 = 1;
+pub(super) const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 2;
 
 pub(super) const NFTA_REJECT_TYPE: u16 = 1;
 pub(super) const NFTA_REJECT_ICMP_CODE: u16 = 2;

@@ -126,7 +126,6 @@ fn boot_clock_and_identity() {
 
 #[test]
 fn the_parent_must_still_be_there() {
-    // 1 is some other process, and 0 is one outside the PID namespace.
     let parent = u32::try_from(getppid().as_raw()).unwrap();
     die_with_parent(parent).unwrap();
     prctl::set_pdeathsig(None).unwrap();

@@ -443,3 +443,6 @@ fn check_interface(name: &str) -> Result<(), PlanError> {
 fn check_length(what: impl Fn() -> String, length: usize, max: usize) -> Result<(), PlanError> {
     if length <= max { Ok(()) } else { Err(PlanError::TooLong { what: what(), length, max }) }
 }
+
+#[cfg(test)]
+mod tests;

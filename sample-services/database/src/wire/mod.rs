@@ -1,6 +1,6 @@
 //! Frames of the MongoDB wire protocol: bytes to requests, replies to bytes. No command is known here.
 //!
-//! Source: the "MongoDB Wire Protocol" page of the MongoDB manual and the OP_MSG specification of the driver
+//! Source: the "MongoDB Wire Protocol" page of the MongoDB manual and the `OP_MSG` specification of the driver
 //! specifications. All integers are little-endian. Whatever arrives, the answer is a request or an error.
 
 use bson::raw::RawDocument;
@@ -99,11 +99,11 @@ pub(crate) struct Request {
 /// How the request came, which decides how the reply goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// OP_MSG.
+    /// `OP_MSG`.
     Message,
-    /// OP_MSG whose sender waits for no reply.
+    /// `OP_MSG` whose sender waits for no reply.
     NoReply,
-    /// The legacy OP_QUERY, on this namespace.
+    /// The legacy `OP_QUERY`, on this namespace.
     Query(String),
 }
 
