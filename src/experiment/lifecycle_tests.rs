@@ -141,7 +141,10 @@ impl Cluster {
 
     fn delete(&mut self) {
         let now = Time(self.now);
-        self.edit(|chaos| chaos.metadata.deletion_timestamp = Some(now));
+        self.edit(|chaos| {
+            chaos.metadata.deletion_timestamp = Some(now);
+            chaos.metadata.generation = chaos.metadata.generation.map(|number| number + 1);
+        });
     }
 
     fn injection(&mut self, name: &str) -> &mut Injection {

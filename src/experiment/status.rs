@@ -284,10 +284,12 @@ pub fn events(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
     events
 }
 
-/// A change of a spec that was in force before and is in force now.
+/// A change of a spec that was in force before and is in force now. A deletion raises the generation too.
 fn edited(old: &ChaosStatus, new: &ChaosStatus) -> bool {
-    let in_force =
-        |status: &ChaosStatus| status.is(ConditionKind::Selected) && status.experiment.ended.is_none();
+    let in_force = |status: &ChaosStatus| {
+        let stopped = status.experiment.desired_phase == Some(DesiredPhase::Stop);
+        status.is(ConditionKind::Selected) && (!stopped || status.is(ConditionKind::Paused))
+    };
     in_force(old) && in_force(new) && old.observed_generation != new.observed_generation
 }
 
