@@ -97,7 +97,7 @@ pub fn run(options: Options) -> Result<ExitCode, PlaygroundError> {
 /// Enters a sandbox as a playground does, to find out whether this machine allows it. There is no way back out.
 ///
 /// To be called before the process has a second thread.
-pub(crate) fn enter_sandbox() -> Result<(), Error> {
+pub(crate) fn enter_sandbox() -> Result<(), PlaygroundError> {
     Ok(sandbox::enter()?)
 }
 
