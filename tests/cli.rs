@@ -93,14 +93,14 @@ impl Machine {
     }
 
     /// One playground, with the stand-in for the controller.
-    async fn with_playground() -> (Self, Client) {
+    fn with_playground() -> (Self, Client) {
         let mut machine = Self::new();
-        let client = machine.playground("default").await;
+        let client = machine.playground("default");
         machine.tasks.push(tokio::spawn(control(client.clone())));
         (machine, client)
     }
 
-    async fn playground(&mut self, name: &str) -> Client {
+    fn playground(&mut self, name: &str) -> Client {
         let mut resources = Resource::builtin();
         resources.extend(api::custom_kinds().iter().map(|kind| Resource {
             group: kind.group,
@@ -211,6 +211,7 @@ spec:
     )
 }
 
+#[expect(clippy::infinite_loop, reason = "its task is aborted with the machine")]
 /// The stand-in for the controller. Polls: what is tested is what the verbs make of the status.
 async fn control(client: Client) {
     let all = Api::<NetworkChaos>::all(client.clone());
@@ -218,7 +219,8 @@ async fn control(client: Client) {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let Ok(list) = all.list(&ListParams::default()).await else { continue };
         for chaos in list {
-            control_one(&client, &chaos).await.ok();
+            // A conflict is tried again on the next round.
+            drop(control_one(&client, &chaos).await);
         }
     }
 }
@@ -302,7 +304,7 @@ async fn pod(client: &Client, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apply_creates_changes_and_leaves_alone() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     let file = machine.file("a.yaml", &experiment("p", "ignored", "1m"));
     let apply = ["apply", "-f", file.to_str().unwrap()];
     for (text, word) in [
@@ -321,7 +323,7 @@ async fn apply_creates_changes_and_leaves_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_applies_nothing_and_says_where() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     let good = machine.file("good.yaml", &experiment("p", "ignored", "1m"));
     machine.file("bad.yaml", &experiment("q", "ignored", "1d"));
     let ended = machine.squall(&["apply", "-f", good.to_str().unwrap(), "-f", "bad.yaml"]).await;
@@ -339,7 +341,7 @@ async fn a_bad_file_applies_nothing_and_says_where() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_ends_in_0_when_the_experiment_ended_by_itself() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     machine.file("a.yaml", &experiment("p", "normal", "1s"));
     let ended = machine.squall(&["run", "-f", "a.yaml"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -365,7 +367,7 @@ over: DurationElapsed
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_ends_in_2_when_the_controller_refuses() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     machine.file("a.yaml", &experiment("p", "invalid", "1m"));
     let ended = machine.squall(&["run", "-f", "a.yaml"]).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
@@ -375,7 +377,7 @@ async fn run_ends_in_2_when_the_controller_refuses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_ends_in_5_when_it_is_stopped_before_its_time() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     machine.file("a.yaml", &experiment("p", "normal", "10m"));
     let mut child = machine.start(&["run", "-f", "a.yaml"]);
     line_with(&mut child, "injected 1/1").await;
@@ -404,7 +406,7 @@ async fn run_ends_in_5_when_it_is_stopped_before_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_ends_in_6_when_recovery_is_not_seen() {
-    let (machine, _client) = Machine::with_playground().await;
+    let (machine, _client) = Machine::with_playground();
     machine.file("a.yaml", &experiment("late", "late", "1s"));
     let late = machine.squall(&["run", "-f", "a.yaml", "--timeout", "1"]).await;
     assert_eq!(late.code, Some(6), "{late:?}");
@@ -428,7 +430,7 @@ async fn run_ends_in_6_when_recovery_is_not_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hang_up_leaves_the_experiment_running() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     machine.file("a.yaml", &experiment("p", "normal", "10m"));
     let mut child = machine.start(&["run", "-f", "a.yaml"]);
     line_with(&mut child, "injected 1/1").await;
@@ -440,7 +442,7 @@ async fn a_hang_up_leaves_the_experiment_running() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_waits_until_it_is_recovered() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     machine.file("a.yaml", &(experiment("p", "normal", "10m") + "---\n" + &experiment("q", "normal", "10m")));
     assert_eq!(machine.squall(&["apply", "-f", "a.yaml"]).await.code, Some(0));
     let stopped = machine.squall(&["stop", "netchaos/p"]).await;
@@ -466,7 +468,7 @@ async fn stop_waits_until_it_is_recovered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_prints_tables_lists_and_names() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     pod(&client, "mongo-0").await;
     let table = machine.squall(&["get", "po"]).await;
     let rows: Vec<Vec<&str>> = table.out.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -504,7 +506,7 @@ async fn get_prints_tables_lists_and_names() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_watches() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     pod(&client, "first").await;
     let mut child = machine.start(&["get", "pods", "-w", "-o", "name"]);
     line_with(&mut child, "pod/first").await;
@@ -514,7 +516,7 @@ async fn get_watches() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn raw_and_logs_pass_bytes_through() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     pod(&client, "mongo-0").await;
     let raw =
         machine.squall(&["get", "--raw", "/api/v1/namespaces/default/pods/mongo-0/proxy/metrics"]).await;
@@ -528,7 +530,7 @@ async fn raw_and_logs_pass_bytes_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_is_no_error() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     for index in 0..20 {
         pod(&client, &format!("mongo-{index}")).await;
     }
@@ -544,8 +546,8 @@ async fn several_playgrounds_have_to_be_told_apart() {
     let none = machine.squall(&["get", "pods"]).await;
     assert_eq!(none.code, Some(1), "{none:?}");
     assert!(none.err.contains("no playground is running"), "{}", none.err);
-    let one = machine.playground("one").await;
-    machine.playground("two").await;
+    let one = machine.playground("one");
+    machine.playground("two");
     pod(&one, "mongo-0").await;
     let unclear = machine.squall(&["get", "pods"]).await;
     assert_eq!(unclear.code, Some(2), "{unclear:?}");
@@ -559,7 +561,7 @@ async fn several_playgrounds_have_to_be_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_tells_what_is_there_and_what_is_not() {
-    let (machine, client) = Machine::with_playground().await;
+    let (machine, client) = Machine::with_playground();
     let ended = machine.squall(&["doctor"]).await;
     assert_eq!(ended.code, Some(1), "there is no controller: {ended:?}");
     assert!(ended.out.contains("✓ ok    world             playground default"), "{}", ended.out);

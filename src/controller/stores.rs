@@ -353,9 +353,8 @@ mod tests {
         let store = Store::new();
         store.put(node("n", "1"));
         let mut last = node("n", "2");
-        last.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
-        ));
+        last.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
         store.put(last);
         assert_eq!(version(&store), None);
     }

@@ -16,6 +16,7 @@ use super::Limits;
 use super::peers::Hosts;
 use super::plan::{self, Chosen, NodePlan, Refusal};
 use super::status::{self, Decided, Event};
+use super::wanted::Absence;
 use super::world::World;
 use crate::api::{
     ChaosStatus, ConditionKind, DesiredPhase, ExperimentReference, GoDuration, Injection, InjectionSpec,
@@ -34,9 +35,6 @@ const LATE: Duration = Duration::from_secs(5);
 
 /// Beyond the lease, how long a daemon that does not answer is waited for.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// The `ended` of a run whose time is up; daemons write the same word.
-pub const DURATION_ELAPSED: &str = "DurationElapsed";
 
 /// The `wanted` of a daemon that holds the fault to be due.
 pub const PRESENT: &str = "Present";
@@ -213,7 +211,7 @@ fn over(injection: &Injection, now: Timestamp) -> Option<String> {
     }
     let started = status.started_at.as_ref().filter(|_| !injection.spec.paused)?;
     let end = after(started.0, injection.spec.effective_remaining()?.saturating_add(LATE));
-    (now >= end).then(|| DURATION_ELAPSED.to_owned())
+    (now >= end).then(|| Absence::DurationElapsed.word().to_owned())
 }
 
 /// What the daemon says of the present run.

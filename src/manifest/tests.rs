@@ -21,7 +21,7 @@ fn the_work_is_bounded_whatever_the_bytes() {
             "apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\nmetadata: {{name: x}}\nspec:\n{spec}"
         )
     };
-    let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<Vec<_>>().join("");
+    let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<String>();
     for (name, text) in [
         ("unknown fields", document(&many(&|i| format!("  f{i}: 1\n")))),
         (

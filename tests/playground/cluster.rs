@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt as _};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
-use super::support::{Home, Playground};
+use super::harness::{Home, Playground};
 
 /// How long an effect may take to show on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

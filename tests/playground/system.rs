@@ -1,76 +1,25 @@
-//! The playground as its users meet it: the whole stack, as an ordinary user, on this machine's kernel.
-
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
-#![expect(clippy::indexing_slicing, reason = "a test stops at what is wrong")]
-
-#[path = "support/playground.rs"]
-mod support;
+//! The tutorial's system in a playground: it runs, it heals, it is closed, and it leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use support::{Home, Playground};
 
-/// How long an effect may take to show on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: impl FnMut() -> F) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(result) = attempt().await {
-            return result;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn pods(client: &Client, app: &str) -> Vec<Pod> {
-    let api: Api<Pod> = Api::default_namespaced(client.clone());
-    api.list(&ListParams::default().labels(&format!("app={app}"))).await.unwrap().items
-}
-
-async fn pod(client: &Client, app: &str) -> Pod {
-    pods(client, app).await.into_iter().next().unwrap_or_else(|| panic!("no pod of {app}"))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-}
+use super::cluster::{is_ready, pod, pods, process_of, sandbox_of, until};
+use super::harness::{Home, Playground};
 
 fn address(pod: &Pod) -> String {
     pod.status.as_ref().unwrap().pod_ip.clone().unwrap()
-}
-
-/// The machine's process number of the first process of a pod's container.
-fn process_of(home: &Home, pod: &Pod, container: &str) -> i32 {
-    let statuses = pod.status.as_ref().unwrap().container_statuses.as_ref().unwrap();
-    let id = match container {
-        "sandbox" => "sandbox".to_owned(),
-        name => {
-            let status = statuses.iter().find(|status| status.name == name).unwrap();
-            status.container_id.clone().unwrap().strip_prefix("squall://").unwrap().to_owned()
-        }
-    };
-    let marker = format!("SQUALL_CONTAINER={}/{id}", pod.uid().unwrap());
-    let carries = |pid: &i32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
-    };
-    home.processes().into_iter().find(carries).unwrap_or_else(|| panic!("no process with {marker}"))
 }
 
 /// The sum of a counter over all its labels that contain `part`.
@@ -152,7 +101,7 @@ async fn the_database_is_reached_through_its_service() {
     let server = pod(&client, "server-app").await;
     // Seen from inside the pod, the peer is the Service: the translation happens outside.
     let connections =
-        fs::read_to_string(format!("/proc/{}/net/tcp", process_of(&home, &server, "server-app"))).unwrap();
+        fs::read_to_string(format!("/proc/{}/net/tcp", process_of(&home, &server).unwrap())).unwrap();
     let peer = |address: &str| {
         let address: std::net::Ipv4Addr = address.parse().unwrap();
         format!("{:08X}:{:04X}", u32::from_le_bytes(address.to_bits().to_be_bytes()), 27017)
@@ -185,7 +134,7 @@ async fn what_dies_comes_back() {
     let api: Api<Pod> = Api::default_namespaced(client.clone());
 
     let server = pod(&client, "server-app").await;
-    let first = process_of(&home, &server, "server-app");
+    let first = process_of(&home, &server).unwrap();
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
     let restarted = until("the killed container runs again", async || {
         let now = api.get(&server.name_any()).await.unwrap();
@@ -201,7 +150,7 @@ async fn what_dies_comes_back() {
     let log = api.logs(&server.name_any(), &previous).await.unwrap();
     assert!(log.contains("movies server is up"), "the log of the killed container: {log}");
 
-    kill(Pid::from_raw(process_of(&home, &restarted, "sandbox")), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(sandbox_of(&home, &restarted)), Signal::SIGKILL).unwrap();
     until("the killed sandbox is made again", async || {
         let now = api.get(&server.name_any()).await.unwrap();
         (address(&now) != address(&server) && is_ready(&now)).then_some(())
@@ -257,7 +206,7 @@ async fn nothing_outside_can_be_changed() {
     let home = Home::new();
     let Some(playground) = home.start("default") else { return };
     let server = pod(&playground.client(), "server-app").await;
-    let pid = process_of(&home, &server, "server-app");
+    let pid = process_of(&home, &server).unwrap();
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
     let writable: BTreeSet<&str> = mounts
         .lines()
@@ -349,8 +298,6 @@ fn a_killed_playground_leaves_nothing() {
     };
     thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|number| scope.spawn(move || lane(number))).collect();
-        for lane in lanes {
-            lane.join().expect("a lane");
-        }
+        lanes.into_iter().for_each(|lane| lane.join().expect("a lane"));
     });
 }

@@ -3,16 +3,8 @@
 //! Nothing here believes our own status: requests are judged by the traffic client's samples, tables by
 //! nft, and a second client of the same database is the bystander.
 
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/playground.rs"]
-mod support;
-
 use std::time::Duration;
 
-use cluster::{
-    Sample, is_ready, median, pod, pods, process_of, process_with, sandbox_of, samples, tables, until, wall,
-};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -21,7 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use squall::api::{Injection, NetworkChaos};
-use support::{Home, Playground};
+
+use super::cluster::{
+    Sample, is_ready, median, pod, pods, process_of, process_with, sandbox_of, samples, tables, until, wall,
+};
+use super::harness::{Home, Playground};
 
 /// How soon after `run` the fault is felt.
 const FELT_WITHIN: f64 = 2.0;

@@ -43,7 +43,8 @@ impl Home {
         }
         let program = folder.path().join("squall");
         // ./test puts a copy where the ordinary user can read it.
-        let original = std::env::var_os("SQUALL_BIN").map_or(env!("CARGO_BIN_EXE_squall").into(), PathBuf::from);
+        let original =
+            std::env::var_os("SQUALL_BIN").map_or(env!("CARGO_BIN_EXE_squall").into(), PathBuf::from);
         if fs::hard_link(&original, &program).is_err() {
             fs::copy(&original, &program).expect("a copy of the program");
         }
