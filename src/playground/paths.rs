@@ -289,6 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_cannot_be_made_names_its_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = places(folder.path());
+        let bad = || Some(PathBuf::from("/dev/null/x"));
+        let cases = [
+            (Places { state_home: bad(), ..good.clone() }, "XDG_STATE_HOME"),
+            (Places { runtime_dir: bad(), ..good }, "XDG_RUNTIME_DIR"),
+        ];
+        for (places, variable) in cases {
+            let error = claim(&places, "one").err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(variable), "{error:?} does not name {variable}");
+        }
+    }
+
+    #[test]
     fn a_folder_open_to_others_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());

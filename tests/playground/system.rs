@@ -303,3 +303,40 @@ fn a_killed_playground_leaves_nothing() {
         }
     });
 }
+
+/// The machine room and init hold everything up: with either of them the rest goes, and the supervisor says so.
+#[test]
+fn a_killed_machine_room_takes_everything_along() {
+    let home = Home::new();
+    for verb in ["room", "init"] {
+        let Some(mut playground) = home.start("default") else { return };
+        let is_it = |pid: &i32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).nth(2) == Some(verb.as_bytes())
+        };
+        let pid = home.processes().into_iter().find(is_it).unwrap_or_else(|| panic!("no {verb}"));
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        assert!(
+            !playground.wait().success(),
+            "the supervisor must not call the death of its {verb} a success"
+        );
+        home.wait_for_no_process(Duration::from_secs(5))
+            .unwrap_or_else(|left| panic!("after {verb}: {left:#?}"));
+        assert!(!playground.socket().exists(), "after {verb} the socket is left");
+    }
+}
+
+#[tokio::test]
+async fn the_second_ctrl_c_does_not_wait() {
+    let home = Home::new();
+    let Some(mut playground) = home.start("default") else { return };
+    // A database that is stopped cannot end in order.
+    let database = pod(&playground.client(), "mongo").await;
+    kill(Pid::from_raw(process_of(&home, &database).unwrap()), Signal::SIGSTOP).unwrap();
+    playground.signal(Signal::SIGINT);
+    playground.signal(Signal::SIGTERM);
+    let begun = Instant::now();
+    assert!(playground.wait().success());
+    assert!(begun.elapsed() < Duration::from_secs(2), "it waited {:?} for a pod", begun.elapsed());
+    home.wait_for_no_process(Duration::from_secs(5)).expect("nothing is left");
+}
