@@ -281,7 +281,7 @@ mod tests {
         });
         match claim(&places, "one") {
             Err(PathError::Running { name, socket }) => {
-                assert_eq!((name.as_str(), socket), ("one", places.socket("one")))
+                assert_eq!((name.as_str(), socket), ("one", places.socket("one")));
             }
             other => panic!("{:?}", other.map(|_| "claimed twice")),
         }

@@ -347,7 +347,7 @@ fn records_of(services: &[Service], pods: &[Pod]) -> Records {
 mod tests {
     use super::*;
 
-    fn service(spec: serde_json::Value) -> Service {
+    fn service(spec: &serde_json::Value) -> Service {
         let metadata = json!({ "name": "db", "namespace": "default" });
         serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
     }
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn every_ready_endpoint_gets_an_equal_share() {
-        let service = service(json!({
+        let service = service(&json!({
             "clusterIP": "10.96.1.0", "selector": { "app": "db" }, "ports": [{ "port": 80, "targetPort": "wire" }],
         }));
         let pods = [pod(4, true), pod(2, true), pod(3, false), pod(5, true)];

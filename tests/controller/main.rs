@@ -1,4 +1,5 @@
 //! The real controller against an API server in the same process, with simulated daemons.
+#![cfg(test)]
 
 mod cluster;
 

@@ -92,8 +92,10 @@ mod tests {
 
     #[test]
     fn command_and_args_replace_the_images_own() {
+        /// The image, the container's command and args, what is executed.
+        type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
         let images = Images::default();
-        let cases: [(&str, &[&str], &[&str], &[&str]); 5] = [
+        let cases: [Case; 5] = [
             ("squall", &[], &[], &[THIS_PROGRAM, "hold"]),
             ("squall", &[], &["daemon", "--node", "a"], &[THIS_PROGRAM, "daemon", "--node", "a"]),
             ("movies", &["/movies"], &["--x"], &[THIS_PROGRAM, "builtin", "movies", "--x"]),
