@@ -399,7 +399,7 @@ mod tests {
             (json!({}), vec![]),
         ];
         for (spec, expected) in cases {
-            let records = records_of(&[service(spec.clone())], &pods);
+            let records = records_of(&[service(&spec)], &pods);
             assert_eq!(records.addresses["db.default.svc.cluster.local."], expected, "{spec}");
         }
     }
