@@ -1,4 +1,25 @@
-//! Squall: a chaos console for Kubernetes.
+//! Squall: a chaos console for Kubernetes in the terminal.
+//!
+//! One binary is the command line, the controller, the node daemon and a rootless playground. The
+//! Kubernetes API server is the only bus between them. `ARCHITECTURE.md` is the map; in short:
+//!
+//! * [`api`] – the objects; [`manifest`] – text to objects; [`experiment`] and [`network`] – what they
+//!   mean. Pure: no input, no output.
+//! * [`cli`] – the verbs. [`controller`] – turns experiments into Injections. [`daemon`] – runs on every
+//!   node and makes its kernel look like the Injections of that node.
+//! * `playground` – a three-node cluster in one rootless sandbox (feature `playground`).
+//! * [`apiserver`] – an API server in memory, for the playground and the tests; [`client`] and [`paths`]
+//!   – the way to it.
 
+pub mod api;
 pub mod apiserver;
+pub mod cli;
 pub mod client;
+pub mod controller;
+pub mod daemon;
+pub mod experiment;
+pub mod manifest;
+pub mod network;
+pub mod paths;
+#[cfg(feature = "playground")]
+pub mod playground;

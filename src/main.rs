@@ -1,3 +1,7 @@
-//! The `squall` program: parse and dispatch.
+//! The `squall` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    squall::cli::main()
+}

@@ -228,7 +228,12 @@ impl Writer<'_> {
 
     /// A pod is what its kubelet started: of its spec only images and few other fields may change.
     fn check_pod_spec(&self, old: &Value, new: &Value) -> Result<(), StatusError> {
-        if !self.resource.is_core("pods") || fixed_pod_spec(old) == fixed_pod_spec(new) {
+        let mut wanted = fixed_pod_spec(new);
+        if old.pointer("/spec/nodeName").is_none() {
+            // A scheduler binds the pod once. Real servers have a subresource for it (`pods/binding`).
+            set_member(&mut wanted, "nodeName", None);
+        }
+        if !self.resource.is_core("pods") || fixed_pod_spec(old) == wanted {
             return Ok(());
         }
         let message = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\

@@ -1,0 +1,222 @@
+//! Admission: what an API server does to an object of ours before it stores it.
+//!
+//! In a cluster the CRD does this; the in-memory API server calls [`admit`], which reads the very same
+//! schema.
+
+use std::sync::LazyLock;
+
+use kube::core::crd::CustomResourceExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::schema;
+use super::{Injection, NetworkChaos, Problem};
+
+/// What an API server must know of one of our kinds.
+pub struct CustomKind {
+    /// API group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// The word in paths.
+    pub plural: &'static str,
+    /// The kind.
+    pub kind: &'static str,
+    /// Fields beside name and namespace that lists and watches can select by.
+    pub selectable: &'static [&'static str],
+    schema: Value,
+    problems: fn(&Value) -> Vec<Problem>,
+}
+
+impl CustomKind {
+    /// The `OpenAPI` schema that the CRD of this kind carries.
+    pub const fn schema(&self) -> &Value {
+        &self.schema
+    }
+}
+
+/// Made once: a schema takes a millisecond to derive, and every write of ours is held against one.
+static KINDS: LazyLock<[CustomKind; 2]> = LazyLock::new(|| {
+    [
+        CustomKind {
+            group: "chaos-mesh.org",
+            version: "v1alpha1",
+            plural: "networkchaos",
+            kind: "NetworkChaos",
+            selectable: &[],
+            schema: schema_of::<NetworkChaos>(),
+            problems: |value| typed::<NetworkChaos>(value, |object| object.spec.problems()),
+        },
+        CustomKind {
+            group: "squall.dev",
+            version: "v1alpha1",
+            plural: "injections",
+            kind: "Injection",
+            selectable: &["spec.node"],
+            schema: schema_of::<Injection>(),
+            problems: |value| typed::<Injection>(value, |_| Vec::new()),
+        },
+    ]
+});
+
+/// Every kind that Squall installs.
+pub fn custom_kinds() -> &'static [CustomKind] {
+    &*KINDS
+}
+
+/// Prunes, defaults and checks `new`. Objects of kinds that are not ours pass as they are. `old` is the
+/// stored object of an update.
+///
+/// # Errors
+/// Everything that is wrong with the object.
+pub fn admit(group: &str, kind: &str, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<Problem>> {
+    let Some(custom) = custom_kinds().iter().find(|custom| custom.group == group && custom.kind == kind)
+    else {
+        return Ok(());
+    };
+    let mut problems = Vec::new();
+    // What stands beside spec and status belongs to the API server's own rules.
+    for part in ["spec", "status"] {
+        let Some(schema) = custom.schema.get("properties").and_then(|all| all.get(part)) else { continue };
+        let Some(value) = new.get_mut(part) else {
+            if part == "spec" {
+                problems.push(Problem::new("spec", "required, but missing", "add it"));
+            }
+            continue;
+        };
+        schema::prune(schema, value);
+        schema::default(schema, value);
+        schema::check(schema, value, part, &mut problems);
+    }
+    // Rules are checked when the spec changes: an object that became invalid by an update of ours must
+    // still be able to lose its finalizer.
+    let changed = old.is_none_or(|old| old.get("spec") != new.get("spec"));
+    if problems.is_empty() && changed {
+        problems = (custom.problems)(new);
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The schema that the CRD of this kind carries. Null, which admits nothing and fails every test of this
+/// module, if the derive made none.
+fn schema_of<K: CustomResourceExt>() -> Value {
+    let version = K::crd().spec.versions.into_iter().next();
+    let schema = version.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
+    serde_json::to_value(schema).unwrap_or_default()
+}
+
+fn typed<K: DeserializeOwned>(value: &Value, problems: fn(&K) -> Vec<Problem>) -> Vec<Problem> {
+    match K::deserialize(value) {
+        Ok(object) => problems(&object),
+        Err(error) => {
+            vec![Problem::new("spec", error.to_string(), "see the fields in docs/compatibility.md")]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn partition() -> Value {
+        json!({
+            "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos", "metadata": {"name": "p"},
+            "spec": {"action": "partition", "mode": "all", "selector": {"labelSelectors": {"app": "mongo"}}},
+        })
+    }
+
+    fn paths(result: Result<(), Vec<Problem>>) -> Vec<String> {
+        result.err().unwrap_or_default().into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn fills_in_defaults_and_drops_the_unknown() {
+        let mut object = partition();
+        object["spec"]["foo"] = json!("bar");
+        object["spec"]["delay"] = json!({"latency": "1ms", "typo": 1});
+        admit("chaos-mesh.org", "NetworkChaos", None, &mut object).unwrap();
+        assert_eq!(object["spec"]["direction"], "to");
+        assert_eq!(object["spec"]["delay"], json!({"latency": "1ms", "jitter": "0ms", "correlation": "0"}));
+        assert!(object["spec"].get("foo").is_none());
+        assert_eq!(
+            object["spec"]["selector"],
+            json!({"labelSelectors": {"app": "mongo"}}),
+            "free-form maps stay"
+        );
+        assert!(object["spec"].get("externalTargets").is_none(), "an absent list stays absent");
+    }
+
+    #[test]
+    fn refuses_what_the_schema_refuses() {
+        for (path, change) in [
+            ("spec.action", json!("explode")),
+            ("spec.mode", json!("some")),
+            ("spec.value", json!(2)),
+            ("spec.direction", json!("sideways")),
+            ("spec.delay.latency", json!({"latency": "1h30m"})),
+            ("spec.bandwidth.limit", json!({"rate": "1mbit", "limit": 0, "buffer": 1})),
+        ] {
+            let mut object = partition();
+            let field = path.split('.').nth(1).unwrap();
+            object["spec"][field] = change;
+            assert_eq!(paths(admit("chaos-mesh.org", "NetworkChaos", None, &mut object)), [path]);
+        }
+        let mut object = partition();
+        object["spec"].as_object_mut().unwrap().remove("selector");
+        assert_eq!(paths(admit("chaos-mesh.org", "NetworkChaos", None, &mut object)), ["spec.selector"]);
+        object.as_object_mut().unwrap().remove("spec");
+        assert_eq!(paths(admit("chaos-mesh.org", "NetworkChaos", None, &mut object)), ["spec"]);
+    }
+
+    #[test]
+    fn an_invalid_object_can_still_lose_its_finalizer() {
+        let mut invalid = partition();
+        invalid["spec"]["duration"] = json!("1d");
+        assert_eq!(
+            paths(admit("chaos-mesh.org", "NetworkChaos", None, &mut invalid.clone())),
+            ["spec.duration"]
+        );
+        invalid["spec"]["direction"] = json!("to");
+        let old = invalid.clone();
+        assert_eq!(admit("chaos-mesh.org", "NetworkChaos", Some(&old), &mut invalid), Ok(()));
+    }
+
+    #[test]
+    fn foreign_kinds_pass() {
+        let mut object = json!({"kind": "Pod", "spec": {"anything": true}});
+        admit("", "Pod", None, &mut object).unwrap();
+        assert_eq!(object, json!({"kind": "Pod", "spec": {"anything": true}}));
+    }
+
+    #[test]
+    fn schemas_use_only_what_the_check_knows() {
+        fn walk(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(object) => {
+                    for (key, value) in object {
+                        let unknown = match key.as_str() {
+                            "pattern" => value != schema::ONE_UNIT_DURATION,
+                            "oneOf" | "anyOf" | "allOf" | "not" | "minLength" | "maxLength" | "minItems"
+                            | "maxItems" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf"
+                            | "uniqueItems" => true,
+                            _ => false,
+                        };
+                        if unknown {
+                            found.push(format!("{key}: {value}"));
+                        }
+                        walk(value, found);
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
+                _ => {}
+            }
+        }
+        for custom in custom_kinds() {
+            let mut found = Vec::new();
+            assert!(custom.schema.is_object(), "{} has no schema", custom.kind);
+            walk(&custom.schema, &mut found);
+            assert_eq!(found, Vec::<String>::new(), "{}", custom.kind);
+        }
+    }
+}

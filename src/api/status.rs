@@ -1,0 +1,153 @@
+//! The status that every experiment kind shares: conditions and records, in the shape that scripts
+//! written for Chaos Mesh wait for, plus our own condition `Invalid`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How many targets are listed one by one in `status.experiment.containerRecords`; the counts cover all.
+/// Keeps an experiment of any size under the store's limit for one object.
+pub const MAX_RECORDS: usize = 200;
+
+/// Status of an experiment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChaosStatus {
+    /// `Selected`, `AllInjected`, `AllRecovered`, `Paused`, `Invalid`; a type that was never decided is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// What the controller wants and what it knows of each target.
+    #[serde(default)]
+    pub experiment: ExperimentStatus,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// One condition. Chaos Mesh's have no times and no messages; ours add a message where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Condition {
+    /// Its name.
+    #[serde(rename = "type")]
+    pub kind: ConditionKind,
+    /// `"True"` or `"False"`.
+    pub status: String,
+    /// Why, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why, in a sentence that names the cure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The conditions of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionKind {
+    /// Targets were selected.
+    Selected,
+    /// Every target was read back as injected.
+    AllInjected,
+    /// Nothing of the fault is left on any target. Also true before the first injection, as in Chaos Mesh.
+    AllRecovered,
+    /// The pause annotation is set.
+    Paused,
+    /// The experiment cannot run as it is written; the message says why and what to change.
+    Invalid,
+}
+
+/// What the experiment should be doing, and its targets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExperimentStatus {
+    /// `Run` or `Stop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_phase: Option<DesiredPhase>,
+    /// The first [`MAX_RECORDS`] targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub container_records: Vec<Record>,
+    /// Counts over all targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetCounts>,
+    /// Why the experiment is over, once it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// Counts over all targets, whether listed or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetCounts {
+    /// Targets selected.
+    pub selected: u32,
+    /// Targets on which the fault was read back.
+    pub injected: u32,
+    /// Targets that had the fault and are free of it again.
+    pub recovered: u32,
+    /// Targets on which injecting or undoing failed last.
+    pub failed: u32,
+}
+
+/// What an experiment should be doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DesiredPhase {
+    /// Its faults should be in place.
+    Run,
+    /// Its faults should be gone.
+    Stop,
+}
+
+/// What is known of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// `namespace/pod`, or `namespace/pod/container` for faults that act on containers.
+    pub id: String,
+    /// `.` for the selector, `.Target` for `spec.target`.
+    pub selector_key: String,
+    /// `Injected` or `Not Injected`.
+    pub phase: RecordPhase,
+    /// How often it was injected.
+    pub injected_count: u32,
+    /// How often it recovered.
+    pub recovered_count: u32,
+    /// What happened last: at most the latest failure or the latest success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<RecordEvent>,
+}
+
+/// Chaos Mesh's words for the phase of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RecordPhase {
+    /// The fault is not in place.
+    #[serde(rename = "Not Injected")]
+    NotInjected,
+    /// The fault is in place.
+    Injected,
+}
+
+/// One entry of a record's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordEvent {
+    /// `Succeeded` or `Failed`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `Apply` or `Recover`.
+    pub operation: String,
+    /// The evidence read back from the kernel, or the error with its cure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When.
+    pub timestamp: Time,
+}
+
+impl ChaosStatus {
+    /// The condition of this kind, if it was decided.
+    pub fn condition(&self, kind: ConditionKind) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Whether the condition of this kind is `True`.
+    pub fn is(&self, kind: ConditionKind) -> bool {
+        self.condition(kind).is_some_and(|condition| condition.status == "True")
+    }
+}

@@ -1,0 +1,48 @@
+//! `squall daemon`: makes this node look like its Injections.
+
+use std::path::PathBuf;
+
+use super::exit::{Exit, Failure, Result};
+use super::signals::Interrupts;
+use super::world::{World, WorldArgs};
+use crate::daemon;
+
+/// Run the daemon of a node: inject and undo what its Injections say
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "Example:
+  squall daemon --node machine2")]
+pub(crate) struct Args {
+    /// The Node that this machine is
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    node: String,
+    /// Where the journal lives
+    #[arg(long, env = "SQUALL_STATE_DIR", value_name = "FOLDER", default_value = "/var/lib/squall")]
+    state_dir: PathBuf,
+    /// How processes of pods are found
+    #[arg(long, env = "SQUALL_FINDER", value_enum, default_value_t = Finder::Cgroup)]
+    finder: Finder,
+}
+
+/// How processes of pods are found.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Finder {
+    /// By the names of their cgroups, as the kubelet gives them.
+    Cgroup,
+    /// By the variable `SQUALL_CONTAINER`, as the playground sets it.
+    Environ,
+}
+
+impl Args {
+    pub(super) async fn run(self, world: &WorldArgs) -> Result<Exit> {
+        let world = World::find(world).await?;
+        let mut interrupts = Interrupts::new()?;
+        tracing::info!(world = world.name, "daemon starts");
+        let finder = match self.finder {
+            Finder::Cgroup => daemon::Finder::Cgroup,
+            Finder::Environ => daemon::Finder::Environment,
+        };
+        let options = daemon::Options { node: self.node, state_dir: self.state_dir, finder };
+        daemon::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
+        Ok(Exit::Success)
+    }
+}

@@ -1,0 +1,243 @@
+//! `squall get`: objects as tables, JSON, YAML or names, once or as they change.
+
+mod columns;
+mod raw;
+
+use std::pin::pin;
+
+use clap::ValueEnum;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ListParams, TypeMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Event, watcher};
+use serde_json::{Value, json};
+
+use super::exit::{Exit, Failure, Result};
+use super::kinds::Kind;
+use super::table::Table;
+use super::world::{World, WorldArgs};
+use super::{Out, follow};
+use columns::Columns;
+
+/// Show objects
+///
+/// Prints the objects of a resource, or one of them, as kubectl does. `--raw` prints the answer to a GET of any path,
+/// for example of a pod's own /metrics.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "Examples:
+  squall get pods -o wide
+  squall get networkchaos partition -o yaml
+  squall get injections -A -w
+  squall get --raw /api/v1/namespaces/default/pods/POD/proxy/metrics")]
+pub(crate) struct Args {
+    /// Resource: pods (po), nodes (no), networkchaos (netchaos), injections, deployments (deploy), services (svc), events
+    /// (ev), leases, namespaces (ns), or any other of the API server; RESOURCE/NAME for one object
+    #[arg(value_name = "RESOURCE", required_unless_present = "raw", conflicts_with = "raw")]
+    resource: Option<String>,
+    /// Name of one object
+    #[arg(value_name = "NAME", conflicts_with_all = ["selector", "all_namespaces"])]
+    name: Option<String>,
+    /// Namespace
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    output: Output,
+    /// Print the body of the answer to a GET of this path
+    #[arg(long, value_name = "PATH")]
+    raw: Option<String>,
+    /// Go on with every change
+    #[arg(short, long, conflicts_with = "raw")]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Columns
+    #[default]
+    Table,
+    /// More columns
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// Kind and name only
+    Name,
+}
+
+impl Args {
+    pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
+        if let Some(path) = &self.raw {
+            let world = World::find(world).await?;
+            return raw::get(&world.client, path, out).await;
+        }
+        let (resource, name) = self.words();
+        let world = World::find(world).await?;
+        let kind = Kind::find(resource, &world.client).await?;
+        let namespace = (!self.all_namespaces).then(|| world.namespace(None, self.namespace.as_deref()));
+        let query = Query {
+            api: kind.api(&world.client, namespace.as_deref()),
+            name,
+            selector: self.selector.as_deref(),
+        };
+        let mut printer = Printer::new(kind, self.output, self.all_namespaces);
+        if self.watch {
+            return query.watch(&mut printer, out).await;
+        }
+        let objects = query.objects(&printer.kind).await?;
+        if objects.is_empty() && matches!(self.output, Output::Table | Output::Wide) {
+            out.say(&match namespace.filter(|_| printer.kind.namespaced) {
+                Some(namespace) => format!("No resources found in {namespace} namespace."),
+                None => "No resources found".to_owned(),
+            });
+        }
+        printer.print(objects, name.is_some(), out)?;
+        Ok(Exit::Success)
+    }
+
+    /// Resource and name; `pods/mongo` is both in one word.
+    fn words(&self) -> (&str, Option<&str>) {
+        let resource = self.resource.as_deref().unwrap_or_default();
+        match resource.split_once('/') {
+            Some((resource, name)) if self.name.is_none() => (resource, Some(name)),
+            _ => (resource, self.name.as_deref()),
+        }
+    }
+}
+
+/// Which objects.
+struct Query<'a> {
+    api: kube::Api<DynamicObject>,
+    name: Option<&'a str>,
+    selector: Option<&'a str>,
+}
+
+impl Query<'_> {
+    async fn objects(&self, kind: &Kind) -> Result<Vec<DynamicObject>> {
+        let plural = &kind.resource.plural;
+        if let Some(name) = self.name {
+            let object = self.api.get(name).await;
+            return object
+                .map(|object| vec![object])
+                .map_err(|error| Failure::api(format!("get {plural}/{name}"), &error));
+        }
+        let parameters =
+            self.selector.map_or_else(ListParams::default, |labels| ListParams::default().labels(labels));
+        let list = self
+            .api
+            .list(&parameters)
+            .await
+            .map_err(|error| Failure::api(format!("list {plural}"), &error))?;
+        Ok(list.items)
+    }
+
+    async fn watch(&self, printer: &mut Printer, out: &mut Out) -> Result<Exit> {
+        let mut config = follow::watch_config();
+        if let Some(labels) = self.selector {
+            config = config.labels(labels);
+        }
+        if let Some(name) = self.name {
+            config = config.fields(&format!("metadata.name={name}"));
+        }
+        let mut events = pin!(watcher(self.api.clone(), config).default_backoff());
+        let mut first = Vec::new();
+        loop {
+            match events.try_next().await {
+                Ok(Some(Event::Init)) => first.clear(),
+                Ok(Some(Event::InitApply(object))) => first.push(object),
+                Ok(Some(Event::InitDone)) => printer.print(std::mem::take(&mut first), true, out)?,
+                Ok(Some(Event::Apply(object) | Event::Delete(object))) => {
+                    printer.print(vec![object], true, out)?;
+                }
+                Ok(None) => return Ok(Exit::Success),
+                Err(error) => out.say(&format!("the watch broke off, trying again: {error}")),
+            }
+        }
+    }
+}
+
+/// Prints objects of one kind.
+struct Printer {
+    kind: Kind,
+    output: Output,
+    columns: Columns,
+    table: Table,
+    headed: bool,
+}
+
+impl Printer {
+    fn new(kind: Kind, output: Output, with_namespace: bool) -> Self {
+        let with_namespace = with_namespace && kind.namespaced;
+        let columns = Columns::of(&kind.resource.plural, output == Output::Wide, with_namespace);
+        Self { kind, output, columns, table: Table::default(), headed: false }
+    }
+
+    /// Prints them; in JSON and YAML as a list unless they are meant one by one.
+    fn print(&mut self, objects: Vec<DynamicObject>, one_by_one: bool, out: &mut Out) -> Result<()> {
+        match self.output {
+            Output::Table | Output::Wide => self.print_rows(&objects, out),
+            Output::Name => {
+                for object in &objects {
+                    out.line(&self.kind.named(object))?;
+                }
+                Ok(())
+            }
+            Output::Json | Output::Yaml => {
+                let objects: Vec<_> =
+                    objects.into_iter().map(|object| self.typed(object)).collect::<Result<_>>()?;
+                if one_by_one {
+                    return objects.iter().try_for_each(|object| self.print_value(object, out));
+                }
+                let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": objects});
+                self.print_value(&list, out)
+            }
+        }
+    }
+
+    fn print_rows(&mut self, objects: &[DynamicObject], out: &mut Out) -> Result<()> {
+        let now = Timestamp::now();
+        let mut rows: Vec<_> = objects
+            .iter()
+            .map(|object| Ok(self.columns.row(&serde_json::to_value(object)?, now)))
+            .collect::<Result<_>>()?;
+        if !self.headed && !rows.is_empty() {
+            rows.insert(0, self.columns.headers());
+            self.headed = true;
+        }
+        for line in self.table.lines(&rows) {
+            out.line(&line)?;
+        }
+        Ok(())
+    }
+
+    fn print_value(&mut self, value: &Value, out: &mut Out) -> Result<()> {
+        if self.output == Output::Json {
+            out.line(&serde_json::to_string_pretty(value)?)?;
+        } else {
+            let text = serde_yaml::to_string(value).map_err(Failure::new)?;
+            // Documents after the first one are told apart.
+            let separator = if std::mem::replace(&mut self.headed, true) { "---\n" } else { "" };
+            out.bytes(format!("{separator}{text}").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Objects of a list come without their kind.
+    fn typed(&self, mut object: DynamicObject) -> Result<Value> {
+        object.types.get_or_insert_with(|| TypeMeta {
+            api_version: self.kind.resource.api_version.clone(),
+            kind: self.kind.resource.kind.clone(),
+        });
+        object.managed_fields_mut().clear();
+        Ok(serde_json::to_value(&object)?)
+    }
+}

@@ -1,0 +1,116 @@
+//! `squall stop`: ends experiments and waits until nothing of them is left.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::apply::Target;
+use super::exit::{EXIT_CODES, Exit, Failure, Result};
+use super::kinds::Kind;
+use super::world::{World, WorldArgs};
+use super::{Out, files, follow, progress, seconds};
+use crate::api::ChaosStatus;
+
+/// The group of everything that can be stopped.
+const EXPERIMENTS: &str = "chaos-mesh.org";
+
+/// End experiments, and wait until nothing of them is left
+///
+/// Deletes the experiment and waits until every node has undone it and read that back. What of the fault is
+/// still in place when the time is up is listed.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = format!("Examples:
+  squall stop networkchaos partition
+  squall stop -f templates/partition.yaml
+  squall stop netchaos/partition --no-wait
+
+{EXIT_CODES}"))]
+pub(crate) struct Args {
+    /// Kind and name of the experiment: `networkchaos partition` or `networkchaos/partition`
+    #[arg(value_name = "KIND NAME", num_args = 1..=2, required_unless_present = "file", conflicts_with = "file")]
+    experiment: Vec<String>,
+    /// Stop the experiments of this file; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// Namespace of the experiment
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// How long to wait, in seconds or with a unit (90s, 2m)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    timeout: Duration,
+    /// Do not wait
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
+        let objects = if self.file.is_empty() { Vec::new() } else { files::read(&self.file, out)? };
+        let named = self.named()?;
+        let world = World::find(world).await?;
+        world.announce(out);
+        let namespace = self.namespace.as_deref();
+        let mut targets: Vec<_> =
+            objects.iter().map(|object| Target::new(object, &world, namespace)).collect::<Result<_>>()?;
+        targets.extend(
+            named.map(|(kind, name)| {
+                Target::named(kind, &world.client, world.namespace(None, namespace), name)
+            }),
+        );
+        // All are told first, so that they end together.
+        let mut deleted = Vec::new();
+        for target in targets {
+            let failed = |error| Failure::api(format!("stop {}", target.label()), &error);
+            let uid = target.api.get(&target.name).await.map_err(failed)?.uid();
+            follow::delete(&target, uid.as_deref()).await?;
+            deleted.push((target, uid));
+        }
+        let mut exit = Exit::Success;
+        for (target, uid) in deleted {
+            if self.no_wait {
+                out.line(&format!("{} is stopping", target.label()))?;
+            } else if follow::gone(&target, uid.as_deref(), self.timeout).await {
+                out.line(&format!("{} stopped", target.label()))?;
+            } else {
+                report_left(&target, out).await;
+                exit = Exit::NotRecovered;
+            }
+        }
+        Ok(exit)
+    }
+
+    fn named(&self) -> Result<Option<(Kind, String)>> {
+        let (word, name) = match self.experiment.as_slice() {
+            [] => return Ok(None),
+            [word, name] => (word.as_str(), name.as_str()),
+            [word, ..] => word.split_once('/').ok_or_else(|| {
+                Failure::bad_input(format!("the name of the {word} is missing"))
+                    .cure(format!("write `squall stop {word} NAME`; `squall get {word}` lists them"))
+            })?,
+        };
+        let experiment = Kind::known(word).filter(|kind| kind.resource.group == EXPERIMENTS);
+        let kind = experiment.ok_or_else(|| {
+            Failure::bad_input(format!("\"{word}\" is not a kind of experiment"))
+                .cure("only experiments can be stopped: `squall stop networkchaos NAME`")
+        })?;
+        Ok(Some((kind, name.to_owned())))
+    }
+}
+
+/// Says what of an experiment is still in place.
+pub(crate) async fn report_left(target: &Target, out: &mut Out) {
+    out.say(&format!("{} is not recovered:", target.label()));
+    let status =
+        target.api.get(&target.name).await.ok().and_then(|object| object.data.get("status").cloned());
+    let status =
+        status.and_then(|status| serde_json::from_value::<ChaosStatus>(status).ok()).unwrap_or_default();
+    let left = progress::left(&status);
+    if left.is_empty() {
+        out.say("  no target reports the fault, but the controller has not confirmed that it is gone");
+    }
+    for line in left {
+        out.say(&format!("  {line}"));
+    }
+    out.say("  to do: `squall doctor` shows whether the controller and the daemons answer; each daemon undoes its part by itself when the lease is over");
+}

@@ -1,0 +1,242 @@
+//! Which API server is meant: a playground on this machine, or a cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::Out;
+use super::exit::{Failure, Result};
+use crate::{client, paths};
+
+/// The socket of the API server for the controller and daemons inside a playground.
+const SOCKET_VARIABLE: &str = "SQUALL_API_SOCKET";
+
+/// The namespace where neither a file nor the command line nor the kubeconfig names one.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Flags that choose the world.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Which world (default: the running playground, else the current context)")]
+pub(crate) struct WorldArgs {
+    /// Use the playground of this name
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["context", "kubeconfig"])]
+    playground: Option<String>,
+    /// Use this context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// Use this kubeconfig file
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// The API server that a verb talks to.
+pub(crate) struct World {
+    /// A client of it.
+    pub(crate) client: Client,
+    /// What the user calls it.
+    pub(crate) name: String,
+}
+
+/// What the choice depends on, beside the flags.
+#[derive(Debug, Default)]
+struct Surroundings {
+    socket: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
+    running: Vec<String>,
+    in_cluster: bool,
+    default_kubeconfig: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// The kubeconfig that was named, that of KUBECONFIG, or the user's own.
+    Kubeconfig {
+        file: Option<PathBuf>,
+        context: Option<String>,
+    },
+    Playground(String),
+    Socket(PathBuf),
+    InCluster,
+}
+
+impl World {
+    /// Finds the world that `args` and the surroundings mean.
+    pub(crate) async fn find(args: &WorldArgs) -> Result<Self> {
+        let folder = paths::socket_folder();
+        match choose(args, Surroundings::read())? {
+            Choice::Kubeconfig { file, context } => Self::of_kubeconfig(file, context).await,
+            Choice::InCluster => {
+                let config = Config::incluster().map_err(|error| {
+                    Failure::new(error).context("cannot use the service account of this pod")
+                })?;
+                Self::of_config(config, "this cluster")
+            }
+            Choice::Socket(path) => Ok(Self {
+                client: client::over_unix(&path, DEFAULT_NAMESPACE),
+                name: format!("the API server on {}", path.display()),
+            }),
+            Choice::Playground(name) => Ok(Self {
+                client: client::over_unix(&paths::socket(&folder, &name), DEFAULT_NAMESPACE),
+                name: format!("playground {name}"),
+            }),
+        }
+    }
+
+    async fn of_kubeconfig(file: Option<PathBuf>, context: Option<String>) -> Result<Self> {
+        let unusable = |error| Failure::new(anyhow::Error::new(error)).context("cannot use the kubeconfig");
+        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let kubeconfig = match file {
+            Some(file) => Kubeconfig::read_from(file),
+            None => match Kubeconfig::from_env() {
+                Ok(Some(kubeconfig)) => Ok(kubeconfig),
+                Ok(None) => Kubeconfig::read(),
+                Err(error) => Err(error),
+            },
+        }
+        .map_err(unusable)?;
+        let context =
+            options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)?;
+        let name = format!("context {context} ({})", config.cluster_url);
+        Self::of_config(config, &name)
+    }
+
+    fn of_config(config: Config, name: &str) -> Result<Self> {
+        let client =
+            Client::try_from(config).map_err(|error| Failure::api(format!("talk to {name}"), &error))?;
+        Ok(Self { client, name: name.to_owned() })
+    }
+
+    /// The namespace that is meant: of the file, of the command line, of the context.
+    pub(crate) fn namespace(&self, of_file: Option<&str>, of_flag: Option<&str>) -> String {
+        of_file.or(of_flag).unwrap_or_else(|| self.client.default_namespace()).to_owned()
+    }
+
+    /// Says which world is about to be changed. Every verb that writes begins with it.
+    pub(crate) fn announce(&self, out: &mut Out) {
+        out.say(&format!("in {}", self.name));
+    }
+}
+
+impl Surroundings {
+    fn read() -> Self {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self {
+            socket: variable(SOCKET_VARIABLE),
+            kubeconfig: variable("KUBECONFIG"),
+            running: paths::running_playgrounds(&paths::socket_folder()),
+            in_cluster: variable("KUBERNETES_SERVICE_HOST").is_some(),
+            default_kubeconfig: variable("HOME").is_some_and(|home| home.join(".kube/config").exists()),
+        }
+    }
+}
+
+/// Flags win over variables, variables over what happens to run. The socket variable wins over KUBECONFIG:
+/// the daemons of a playground inherit the user's environment and must not reach for a real cluster.
+fn choose(args: &WorldArgs, around: Surroundings) -> Result<Choice> {
+    if args.context.is_some() || args.kubeconfig.is_some() {
+        return Ok(Choice::Kubeconfig { file: args.kubeconfig.clone(), context: args.context.clone() });
+    }
+    if let Some(name) = &args.playground {
+        return if around.running.contains(name) {
+            Ok(Choice::Playground(name.clone()))
+        } else {
+            Err(not_running(name, &around.running))
+        };
+    }
+    if let Some(path) = around.socket {
+        return Ok(Choice::Socket(path));
+    }
+    if around.kubeconfig.is_some() {
+        return Ok(Choice::Kubeconfig { file: None, context: None });
+    }
+    match around.running.as_slice() {
+        [name] => Ok(Choice::Playground(name.clone())),
+        [] if around.in_cluster => Ok(Choice::InCluster),
+        [] if around.default_kubeconfig => Ok(Choice::Kubeconfig { file: None, context: None }),
+        [] => Err(Failure::message("no playground is running and there is no kubeconfig")
+            .cure("start a playground with `squall playground`, or name a cluster with --kubeconfig FILE")),
+        several => {
+            Err(Failure::bad_input(format!("several playgrounds are running: {}", several.join(", ")))
+                .cure("say which one is meant with --playground NAME"))
+        }
+    }
+}
+
+fn not_running(name: &str, running: &[String]) -> Failure {
+    let cure = if running.is_empty() {
+        format!("start it with `squall playground --name {name}`")
+    } else {
+        format!(
+            "use one that runs: {}; or start it with `squall playground --name {name}`",
+            running.join(", ")
+        )
+    };
+    Failure::message(format!("no playground \"{name}\" is running")).cure(cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(names: &[&str]) -> Surroundings {
+        Surroundings {
+            running: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Surroundings::default()
+        }
+    }
+
+    #[test]
+    fn flags_then_variables_then_what_runs() {
+        let flag = |text: &str| Some(text.to_owned());
+        let everything = || Surroundings {
+            socket: Some("/s".into()),
+            kubeconfig: Some("/k".into()),
+            in_cluster: true,
+            default_kubeconfig: true,
+            ..running(&["default"])
+        };
+        let own = Choice::Kubeconfig { file: None, context: None };
+        let context = WorldArgs { context: flag("prod"), ..WorldArgs::default() };
+        let playground = WorldArgs { playground: flag("default"), ..WorldArgs::default() };
+        let none = WorldArgs::default();
+        for (args, around, expected) in [
+            (&context, everything(), Choice::Kubeconfig { file: None, context: flag("prod") }),
+            (&playground, everything(), Choice::Playground("default".into())),
+            (&none, everything(), Choice::Socket("/s".into())),
+            (&none, Surroundings { socket: None, ..everything() }, own),
+            (&none, running(&["mine"]), Choice::Playground("mine".into())),
+            (
+                &none,
+                Surroundings { in_cluster: true, default_kubeconfig: true, ..running(&[]) },
+                Choice::InCluster,
+            ),
+            (
+                &none,
+                Surroundings { default_kubeconfig: true, ..running(&[]) },
+                Choice::Kubeconfig { file: None, context: None },
+            ),
+        ] {
+            assert_eq!(choose(args, around).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn without_a_clear_answer_it_asks() {
+        let none = WorldArgs::default();
+        for (args, around, words) in [
+            (&none, running(&["a", "b"]), "a, b"),
+            (&none, running(&[]), "squall playground"),
+            (
+                &WorldArgs { playground: Some("c".into()), ..none.clone() },
+                running(&["a"]),
+                "use one that runs: a",
+            ),
+        ] {
+            let message = choose(args, around).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

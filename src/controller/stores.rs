@@ -1,0 +1,361 @@
+//! What the controller knows: one watch per kind, and a signal when something changed.
+//!
+//! A store also takes the objects that our own writes came back with. A step that follows a write by a
+//! millisecond then sees it, instead of the world as it was before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_kind};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::api::{Injection, NetworkChaos, SYSTEM_NAMESPACE};
+use crate::experiment::world::World;
+
+/// How long a watch is asked to last, in seconds. A dead connection looks alive for no longer than this.
+const WATCH_SECONDS: u32 = 20;
+
+/// Namespace and name.
+pub(super) type Key = (String, String);
+
+/// The objects of one kind.
+pub(super) struct Store<K> {
+    objects: Mutex<BTreeMap<Key, Arc<K>>>,
+    synced: watch::Sender<bool>,
+}
+
+impl<K: Resource<DynamicType = ()>> Store<K> {
+    fn new() -> Self {
+        Self { objects: Mutex::default(), synced: watch::Sender::new(false) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<K>>> {
+        // Every change of the map is one call: a panic cannot leave it half done.
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All objects, ordered by namespace and name.
+    pub(super) fn all(&self) -> Vec<Arc<K>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The objects that `wanted` holds for.
+    pub(super) fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.lock().values().filter(|object| wanted(object)).cloned().collect()
+    }
+
+    /// One object.
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.lock().get(key).cloned()
+    }
+
+    /// The names of all objects.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Takes an object as a write or read of ours came back with, unless a newer one is known. One that
+    /// was being deleted and has lost its last finalizer is gone.
+    pub(super) fn put(&self, object: K) {
+        let gone = object.meta().deletion_timestamp.is_some() && object.finalizers().is_empty();
+        let key = key_of(&object);
+        let mut objects = self.lock();
+        if objects.get(&key).is_some_and(|known| is_newer(&**known, &object)) {
+            return;
+        }
+        if gone {
+            objects.remove(&key);
+        } else {
+            objects.insert(key, Arc::new(object));
+        }
+    }
+
+    /// Forgets an object that the API server does not have.
+    pub(super) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn remove(&self, object: &K) {
+        let key = key_of(object);
+        let mut objects = self.lock();
+        if objects.get(&key).is_some_and(|known| !is_newer(&**known, object)) {
+            objects.remove(&key);
+        }
+    }
+
+    async fn wait(&self) {
+        // The sender lives as long as the store: there is always an answer.
+        drop(self.synced.subscribe().wait_for(|synced| *synced).await);
+    }
+}
+
+/// Whether `a` was written after `b`. Resource versions of custom and built-in resources are numbers
+/// that grow; where they are not, the later answer wins.
+fn is_newer<K: Resource>(a: &K, b: &K) -> bool {
+    let version = |object: &K| object.meta().resource_version.as_deref()?.parse::<u64>().ok();
+    matches!((version(a), version(b)), (Some(a), Some(b)) if a > b)
+}
+
+/// Namespace and name of an object.
+pub(super) fn key_of<K: Resource>(object: &K) -> Key {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// What has changed since it was last asked.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Experiments that changed themselves or whose Injections did.
+    pub experiments: BTreeSet<Key>,
+    /// Pods, nodes, Services or endpoints changed.
+    pub world: bool,
+}
+
+/// Everything the controller watches.
+pub(super) struct Stores {
+    pub experiments: Store<NetworkChaos>,
+    pub injections: Store<Injection>,
+    pods: Store<Pod>,
+    nodes: Store<Node>,
+    services: Store<Service>,
+    slices: Store<EndpointSlice>,
+    changes: Mutex<Changes>,
+    changed: Notify,
+    world: Mutex<Option<Arc<World>>>,
+    world_is_stale: AtomicBool,
+}
+
+impl Stores {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            experiments: Store::new(),
+            injections: Store::new(),
+            pods: Store::new(),
+            nodes: Store::new(),
+            services: Store::new(),
+            slices: Store::new(),
+            changes: Mutex::default(),
+            changed: Notify::new(),
+            world: Mutex::default(),
+            world_is_stale: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the watches; they end when `tasks` is dropped.
+    pub(super) fn watch(self: &Arc<Self>, client: &Client, tasks: &mut JoinSet<()>) {
+        let stores = Arc::clone(self);
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(
+            api,
+            Arc::clone(self),
+            |all| &all.experiments,
+            move |chaos| {
+                stores.experiment_changed(key_of(chaos));
+            },
+        ));
+        let stores = Arc::clone(self);
+        let api = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+        tasks.spawn(follow(
+            api,
+            Arc::clone(self),
+            |all| &all.injections,
+            move |injection: &Injection| {
+                let experiment = &injection.spec.experiment;
+                stores.experiment_changed((experiment.namespace.clone(), experiment.name.clone()));
+            },
+        ));
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(api, Arc::clone(self), |all| &all.pods, self.on_world()));
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(api, Arc::clone(self), |all| &all.nodes, self.on_world()));
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(api, Arc::clone(self), |all| &all.services, self.on_world()));
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(api, Arc::clone(self), |all| &all.slices, self.on_world()));
+    }
+
+    fn on_world<K>(self: &Arc<Self>) -> impl Fn(&K) + Send + 'static {
+        let stores = Arc::clone(self);
+        move |_| {
+            stores.lock_changes().world = true;
+            stores.world_is_stale.store(true, Ordering::Release);
+            stores.changed.notify_one();
+        }
+    }
+
+    /// Waits until every store holds what the API server had.
+    pub(super) async fn synced(&self) {
+        self.experiments.wait().await;
+        self.injections.wait().await;
+        self.pods.wait().await;
+        self.nodes.wait().await;
+        self.services.wait().await;
+        self.slices.wait().await;
+    }
+
+    /// Waits until something has changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What has changed since the last call.
+    pub(super) fn take_changes(&self) -> Changes {
+        std::mem::take(&mut *self.lock_changes())
+    }
+
+    /// The cluster as it was at the last [`Self::refresh_world`].
+    pub(super) fn world(&self) -> Arc<World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(world.get_or_insert_with(|| Arc::new(self.build_world())))
+    }
+
+    /// Looks at the cluster anew when it is next asked for, if something in it changed.
+    pub(super) fn refresh_world(&self) {
+        if !self.world_is_stale.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        *self.world.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn build_world(&self) -> World {
+        World::new(self.pods.all(), self.nodes.all(), self.services.all(), self.slices.all())
+    }
+
+    fn experiment_changed(&self, key: Key) {
+        self.lock_changes().experiments.insert(key);
+        self.changed.notify_one();
+    }
+
+    fn lock_changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps one store equal to the API server for ever.
+async fn follow<K>(
+    api: Api<K>,
+    stores: Arc<Stores>,
+    pick: fn(&Stores) -> &Store<K>,
+    changed: impl Fn(&K) + Send + 'static,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let store = pick(&stores);
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    // Nobody here reads who wrote which field, and it is half of a pod.
+    let stream = watch_kind(api, config).default_backoff().modify(|object| {
+        object.meta_mut().managed_fields = None;
+    });
+    let mut stream = std::pin::pin!(stream);
+    let mut listed = BTreeMap::new();
+    let mut failing = false;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                failing = false;
+                take(store, &mut listed, event, &changed);
+            }
+            Err(error) => {
+                // The backoff tries again for as long as it takes; once is enough to be told.
+                if !failing {
+                    tracing::warn!(error = &error as &dyn std::error::Error, kind = %K::kind(&()), "watch failed");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+/// Applies one event of a watch.
+fn take<K>(store: &Store<K>, listed: &mut BTreeMap<Key, Arc<K>>, event: Event<K>, changed: &impl Fn(&K))
+where
+    K: Resource<DynamicType = ()>,
+{
+    match event {
+        Event::Apply(object) => {
+            changed(&object);
+            store.put(object);
+        }
+        Event::Delete(object) => {
+            store.remove(&object);
+            changed(&object);
+        }
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            listed.insert(key_of(&object), Arc::new(object));
+        }
+        Event::InitDone => {
+            let before = std::mem::replace(&mut *store.lock(), std::mem::take(listed));
+            let now = store.all();
+            before.values().chain(&now).for_each(|object| changed(object));
+            store.synced.send_replace(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, version: &str) -> Node {
+        serde_json::from_value(serde_json::json!({"metadata": {"name": name, "resourceVersion": version}}))
+            .unwrap()
+    }
+
+    fn version(store: &Store<Node>) -> Option<String> {
+        store.get(&(String::new(), "n".to_owned()))?.resource_version()
+    }
+
+    #[test]
+    fn the_newest_object_stays_whoever_brought_it() {
+        let store = Store::new();
+        let mut listed = BTreeMap::new();
+        let mut event = |event| take(&store, &mut listed, event, &|_| {});
+        store.put(node("n", "12"));
+        event(Event::Apply(node("n", "9")));
+        assert_eq!(version(&store).as_deref(), Some("12"), "the watch was behind our own write");
+        event(Event::Apply(node("n", "100")));
+        assert_eq!(version(&store).as_deref(), Some("100"));
+        event(Event::Delete(node("n", "99")));
+        assert_eq!(version(&store).as_deref(), Some("100"), "it was made again before the watch said so");
+        event(Event::Delete(node("n", "101")));
+        assert_eq!(version(&store), None);
+    }
+
+    #[test]
+    fn a_new_list_replaces_what_was_known() {
+        let store = Store::new();
+        let changed = std::cell::RefCell::new(Vec::new());
+        let mut listed = BTreeMap::new();
+        let mut event = |event| {
+            take(&store, &mut listed, event, &|node: &Node| changed.borrow_mut().push(node.name_any()))
+        };
+        store.put(node("gone", "1"));
+        event(Event::Init);
+        event(Event::InitApply(node("n", "2")));
+        event(Event::InitDone);
+        assert_eq!(store.keys(), [(String::new(), "n".to_owned())]);
+        assert_eq!(*changed.borrow(), ["gone", "n"]);
+        assert!(*store.synced.borrow());
+    }
+
+    #[test]
+    fn what_loses_its_last_finalizer_is_gone() {
+        let store = Store::new();
+        store.put(node("n", "1"));
+        let mut last = node("n", "2");
+        last.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+        store.put(last);
+        assert_eq!(version(&store), None);
+    }
+}

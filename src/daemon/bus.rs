@@ -1,0 +1,135 @@
+//! The daemon's side of the bus: what it watches and what it writes.
+//!
+//! It watches its own Injections and the leader Lease, and writes only the status of its own Injections.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::mpsc::Receiver;
+
+use super::engine::Input;
+use crate::api::{CONTROLLER_LEASE, Injection, InjectionStatus, SYSTEM_NAMESPACE};
+
+/// A dead connection must not look alive for longer than a lease: kube's default would be five minutes.
+const WATCH_SECONDS: u32 = 20;
+
+/// First pause after a refused status write; it doubles up to [`WRITE_PAUSE_MOST`].
+const WRITE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause between tries of a status write.
+const WRITE_PAUSE_MOST: Duration = Duration::from_secs(5);
+
+/// Carries this node's Injections to the engine until the engine is gone.
+pub(super) async fn watch_injections(client: Client, node: &str, inputs: SyncSender<Input>) {
+    let api: Api<Injection> = Api::namespaced(client, SYSTEM_NAMESPACE);
+    let config = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("spec.node={node}"));
+    let mut fresh: Option<Vec<Injection>> = None;
+    forward(watch(api, config), inputs, |event| match event {
+        Event::Init => {
+            fresh = Some(Vec::new());
+            None
+        }
+        Event::InitApply(injection) => {
+            fresh.get_or_insert_default().push(injection);
+            None
+        }
+        Event::InitDone => Some(Input::Snapshot(fresh.take().unwrap_or_default())),
+        Event::Apply(injection) => Some(Input::Applied(Box::new(injection))),
+        Event::Delete(injection) => injection.metadata.name.map(Input::Deleted),
+    })
+    .await;
+}
+
+/// Carries every renewal of the leader Lease to the engine until the engine is gone.
+pub(super) async fn watch_heartbeat(client: Client, inputs: SyncSender<Input>) {
+    let api: Api<Lease> = Api::namespaced(client, SYSTEM_NAMESPACE);
+    let config = watcher::Config::default()
+        .timeout(WATCH_SECONDS)
+        .fields(&format!("metadata.name={CONTROLLER_LEASE}"));
+    forward(watch(api, config), inputs, |event| match event {
+        Event::Apply(lease) | Event::InitApply(lease) => {
+            let spec = lease.spec.unwrap_or_default();
+            let renewed = spec.renew_time.map(|time| time.0.to_string())?;
+            // A lease that was given up says that its holder is gone, not that it lives.
+            spec.holder_identity
+                .filter(|holder| !holder.is_empty())
+                .map(|holder| Input::Heartbeat(format!("{holder} {renewed}")))
+        }
+        Event::Init | Event::InitDone | Event::Delete(_) => None,
+    })
+    .await;
+}
+
+/// Sends what `take` makes of each event. Ends when the engine is gone.
+async fn forward<T>(
+    events: impl Stream<Item = watcher::Result<Event<T>>>,
+    inputs: SyncSender<Input>,
+    mut take: impl FnMut(Event<T>) -> Option<Input>,
+) where
+    T: Send + 'static,
+{
+    let events = events.default_backoff().inspect_err(|error| {
+        tracing::warn!(error = %super::engine::error_chain(error), "a watch failed; it is made anew");
+    });
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let Some(input) = event.ok().and_then(&mut take) else { continue };
+        let inputs = inputs.clone();
+        let sent = tokio::task::spawn_blocking(move || inputs.send(input)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// Writes statuses as they come, the latest of each Injection; ends when the engine is gone and all are
+/// written.
+pub(super) async fn write_statuses(client: Client, mut statuses: Receiver<(String, InjectionStatus)>) {
+    let api: Api<Injection> = Api::namespaced(client, SYSTEM_NAMESPACE);
+    let mut waiting = BTreeMap::new();
+    let mut pause = WRITE_PAUSE;
+    loop {
+        if waiting.is_empty() {
+            match statuses.recv().await {
+                Some((name, status)) => waiting.insert(name, status),
+                None => return,
+            };
+        }
+        while let Ok((name, status)) = statuses.try_recv() {
+            waiting.insert(name, status);
+        }
+        let Some((name, status)) = waiting.pop_first() else { continue };
+        match write(&api, &name, &status).await {
+            Ok(()) => pause = WRITE_PAUSE,
+            Err(error) => {
+                tracing::warn!(injection = name, error = %super::engine::error_chain(&error), "a status was not taken");
+                waiting.entry(name).or_insert(status);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(WRITE_PAUSE_MOST);
+            }
+        }
+    }
+}
+
+/// A merge patch of the whole status: what is not there any more is null in it.
+async fn write(api: &Api<Injection>, name: &str, status: &InjectionStatus) -> Result<(), kube::Error> {
+    let mut body = json!({ "status": status });
+    for optional in ["wanted", "ended", "startedAt", "elapsed", "targets"] {
+        if let Some(status) = body.get_mut("status").and_then(|status| status.as_object_mut()) {
+            status.entry(optional).or_insert(serde_json::Value::Null);
+        }
+    }
+    match api.patch_status(name, &PatchParams::default(), &Patch::Merge(&body)).await {
+        // Deleted meanwhile: there is nobody left to tell.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}

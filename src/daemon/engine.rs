@@ -1,0 +1,397 @@
+//! The engine: makes this node's kernel look like its Injections, level-triggered.
+//!
+//! Every call of [`Engine::settle`] compares what should be with what was last read back and does the
+//! difference. It has no thread, no network and no clock of its own: inputs and the time come from
+//! outside, the kernel is a trait. Nothing is changed that was not written to the journal before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::journal::{Journal, JournalError};
+use super::kernel::{Before, FaultError, Kernel};
+use super::tracked::Tracked;
+use crate::api::{Injection, InjectionStatus};
+use crate::experiment::wanted::{HaltScope, Now, Wanted, next_change, wanted};
+use crate::network::partition::{self, ActiveFault};
+use crate::network::table::TablePlan;
+
+/// How often what is in place is read back again without any other cause.
+const VERIFY_EVERY: Duration = Duration::from_secs(10);
+
+/// First pause before a failed change is tried again; it doubles up to [`RETRY_MOST`].
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+
+/// Longest pause between tries.
+const RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// Evidence is a line, not a dump.
+const EVIDENCE_BYTES: usize = 256;
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// All Injections of this node, replacing what was known.
+    Snapshot(Vec<Injection>),
+    /// One Injection as it is now.
+    Applied(Box<Injection>),
+    /// One Injection is gone from the API.
+    Deleted(String),
+    /// The leader Lease as it reads now: any text that changes with each renewal.
+    Heartbeat(String),
+    /// Undo everything; the process is about to end.
+    Stop,
+}
+
+/// What the engine has to say.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Statuses that changed, by the name of the Injection.
+    pub statuses: Vec<(String, InjectionStatus)>,
+    /// When to call again if nothing happens before, on `CLOCK_BOOTTIME`.
+    pub wake: Option<Duration>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine<K> {
+    kernel: K,
+    journal: Journal,
+    injections: BTreeMap<String, Tracked>,
+    pods: BTreeMap<String, Pod>,
+    halts: Vec<HaltScope>,
+    heartbeat: Heartbeat,
+    synced: bool,
+    stopping: bool,
+}
+
+#[derive(Debug, Default)]
+struct Heartbeat {
+    seen: Option<String>,
+    changed: Option<Duration>,
+}
+
+/// What is known of one pod's network.
+#[derive(Debug, Default)]
+struct Pod {
+    installed: Option<TablePlan>,
+    before: Option<Before>,
+    verified: Duration,
+    retry: Option<Retry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Duration,
+    pause: Duration,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// An engine that knows nothing yet. It does nothing until it was given a first snapshot.
+    pub const fn new(kernel: K, journal: Journal) -> Self {
+        Self {
+            kernel,
+            journal,
+            injections: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            halts: Vec::new(),
+            heartbeat: Heartbeat { seen: None, changed: None },
+            synced: false,
+            stopping: false,
+        }
+    }
+
+    /// Takes in what happened. Call [`Self::settle`] afterwards.
+    pub fn tell(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Snapshot(all) => {
+                let names: BTreeSet<_> = all.iter().filter_map(|one| one.metadata.name.clone()).collect();
+                for (name, tracked) in &mut self.injections {
+                    tracked.deleted |= !names.contains(name);
+                }
+                for injection in all {
+                    self.applied(injection, now);
+                }
+                self.synced = true;
+            }
+            Input::Applied(injection) => self.applied(*injection, now),
+            Input::Deleted(name) => {
+                if let Some(tracked) = self.injections.get_mut(&name) {
+                    tracked.deleted = true;
+                    tracked.gone = true;
+                }
+            }
+            Input::Heartbeat(text) => {
+                // The first sight of the Lease is no sign of life: it may have been written long ago.
+                if self.heartbeat.seen.as_ref().is_some_and(|seen| *seen != text) {
+                    self.heartbeat.changed = Some(now.boot);
+                }
+                self.heartbeat.seen = Some(text);
+            }
+            Input::Stop => self.stopping = true,
+        }
+    }
+
+    fn applied(&mut self, injection: Injection, now: Now) {
+        let Some(name) = injection.metadata.name.clone() else { return };
+        match self.injections.get_mut(&name) {
+            // A later object of the same name is another one; the old one's faults are undone with it.
+            Some(tracked) if Some(&tracked.uid) == injection.metadata.uid.as_ref() => {
+                tracked.update(injection);
+            }
+            _ => {
+                let record = self.journal.get(&name).cloned();
+                if let Some(record) = &record {
+                    for (pod, before) in &record.before {
+                        self.pods
+                            .entry(pod.clone())
+                            .or_default()
+                            .before
+                            .get_or_insert_with(|| before.clone());
+                    }
+                }
+                self.injections.insert(name, Tracked::new(injection, record, now));
+            }
+        }
+    }
+
+    /// Does the difference between what should be and what is.
+    pub fn settle(&mut self, now: Now) -> Outcome {
+        if !self.synced {
+            return Outcome::default();
+        }
+        self.decide(now);
+        for pod in self.concerned() {
+            if let Err(error) = self.settle_pod(&pod, now) {
+                tracing::error!(pod, error = %error_chain(&error), "the journal cannot be written; nothing is injected");
+                self.retry_later(&pod, now);
+            }
+        }
+        self.forget();
+        let statuses = self.statuses(now);
+        Outcome { statuses, wake: self.wake(now) }
+    }
+
+    /// Whether nothing of ours is in the kernel.
+    pub fn is_clear(&self) -> bool {
+        self.pods.values().all(|pod| pod.installed.is_none())
+    }
+
+    fn decide(&mut self, now: Now) {
+        let before = self.pods_before();
+        for (name, tracked) in &mut self.injections {
+            tracked.begin_run();
+            let facts = tracked.facts(&self.halts, self.heartbeat.changed, self.stopping, now);
+            let wanted = wanted(&facts);
+            tracked.decided(wanted, now);
+            // One that is deleted needs no memory of it: there will be no other run.
+            if tracked.run.ended.is_some()
+                && !tracked.deleted
+                && let Err(error) = self.journal.put(name, tracked.record(self.journal.boot(), &before))
+            {
+                // The fault is undone all the same. After a crash right now it might come back for its
+                // remaining time.
+                tracing::error!(injection = name, error = %error_chain(&error), "cannot journal the end of a run");
+            }
+        }
+    }
+
+    fn pods_before(&self) -> BTreeMap<String, Before> {
+        let known = self.pods.iter();
+        known.filter_map(|(pod, state)| Some((pod.clone(), state.before.clone()?))).collect()
+    }
+
+    /// Every pod that is a target, or still carries something.
+    fn concerned(&self) -> BTreeSet<String> {
+        let targets = self.injections.values().flat_map(|tracked| &tracked.targets);
+        let carrying = self.pods.iter().filter(|(_, pod)| pod.installed.is_some());
+        targets.map(|target| target.target.uid.clone()).chain(carrying.map(|(uid, _)| uid.clone())).collect()
+    }
+
+    fn settle_pod(&mut self, uid: &str, now: Now) -> Result<(), JournalError> {
+        let plan = self.plan(uid);
+        let pod = self.pods.entry(uid.to_owned()).or_default();
+        if pod.retry.is_some_and(|retry| now.boot < retry.at) {
+            return Ok(());
+        }
+        let unsettled = self.injections.values().any(|tracked| tracked.unsettled(uid));
+        let pod = self.pods.entry(uid.to_owned()).or_default();
+        if pod.installed == plan && !unsettled {
+            self.verify(uid, now);
+            return Ok(());
+        }
+        if plan.is_some() && pod.before.is_none() {
+            match self.kernel.observe(uid) {
+                Ok(before) => pod.before = Some(before),
+                Err(error) => {
+                    self.failed(uid, &error, now);
+                    return Ok(());
+                }
+            }
+        }
+        if plan.is_some() {
+            self.write_ahead(uid)?;
+        }
+        match self.kernel.set_network(uid, plan.as_ref()) {
+            Ok(evidence) => self.succeeded(uid, plan, &evidence, now),
+            Err(error) => {
+                self.failed(uid, &error, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// The table that the pod should have now.
+    fn plan(&self, uid: &str) -> Option<TablePlan> {
+        let mut faults = Vec::new();
+        for tracked in self.injections.values().filter(|tracked| tracked.wanted == Wanted::Present) {
+            let Some(network) = &tracked.spec.fault.network else { continue };
+            for target in tracked.targets.iter().filter(|target| target.target.uid == uid) {
+                let end = network.ends.iter().find(|end| end.selector_key == target.target.selector_key);
+                faults.extend(end.map(|end| ActiveFault {
+                    label: &tracked.label,
+                    end,
+                    exempt: &network.exempt,
+                }));
+            }
+        }
+        partition::table(&faults)
+    }
+
+    /// Puts on disk which Injections touch this pod, and what was there before.
+    fn write_ahead(&mut self, uid: &str) -> Result<(), JournalError> {
+        let before = self.pods_before();
+        let touching = self.injections.iter().filter(|(_, tracked)| tracked.touches(uid));
+        for (name, tracked) in touching.filter(|(_, tracked)| tracked.wanted == Wanted::Present) {
+            self.journal.put(name, tracked.record(self.journal.boot(), &before))?;
+        }
+        Ok(())
+    }
+
+    fn succeeded(
+        &mut self,
+        uid: &str,
+        plan: Option<TablePlan>,
+        evidence: &str,
+        now: Now,
+    ) -> Result<(), JournalError> {
+        let pod = self.pods.entry(uid.to_owned()).or_default();
+        let undone = plan.is_none();
+        pod.installed = plan;
+        pod.verified = now.boot;
+        pod.retry = None;
+        let mut text = evidence.to_owned();
+        if undone && let Some(before) = pod.before.take() {
+            match self.kernel.compare(uid, &before) {
+                Ok(()) => text.push_str("; as it was before"),
+                Err(error) => {
+                    tracing::warn!(pod = uid, error = %error.chain(), "after undoing a fault");
+                    text = format!("{text}; {}", error.chain());
+                }
+            }
+        }
+        truncate(&mut text);
+        for (name, tracked) in &mut self.injections {
+            let began = tracked.run.started.is_none();
+            tracked.settled(uid, &text, now);
+            if began && tracked.run.started.is_some() {
+                let before =
+                    self.pods.iter().filter_map(|(pod, state)| Some((pod.clone(), state.before.clone()?)));
+                let record = tracked.record(self.journal.boot(), &before.collect());
+                // From here the clock of the run stands on disk: a restarted daemon does not start it anew.
+                self.journal.put(name, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, uid: &str, error: &FaultError, now: Now) {
+        let mut text = format!("{}; {}", error.chain(), error.cure());
+        truncate(&mut text);
+        let carries = self.pods.get(uid).is_some_and(|pod| pod.installed.is_some());
+        for tracked in self.injections.values_mut() {
+            tracked.failed(uid, &text, carries, now);
+        }
+        self.retry_later(uid, now);
+    }
+
+    fn retry_later(&mut self, uid: &str, now: Now) {
+        let pod = self.pods.entry(uid.to_owned()).or_default();
+        let pause = pod.retry.map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_MOST));
+        pod.retry = Some(Retry { at: now.boot + pause, pause });
+    }
+
+    /// Reads back from time to time what should still be there. If it is not, the next call injects again.
+    fn verify(&mut self, uid: &str, now: Now) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(plan) = pod.installed.as_ref().filter(|_| now.boot >= pod.verified + VERIFY_EVERY) else {
+            return;
+        };
+        pod.verified = now.boot;
+        if let Err(error) = self.kernel.verify(uid, plan) {
+            tracing::warn!(pod = uid, error = %error.chain(), "an injected fault is not in the kernel any more");
+            pod.installed = None;
+            self.failed(uid, &error, now);
+        }
+    }
+
+    /// Lets go of what is over: Injections that are gone and clear, pods that nobody speaks of.
+    fn forget(&mut self) {
+        let over = |tracked: &Tracked| tracked.deleted && tracked.is_clear();
+        let names: Vec<_> = self.injections.iter().filter(|(_, t)| over(t)).map(|(n, _)| n.clone()).collect();
+        for name in names {
+            self.drop_record(&name);
+            self.injections.retain(|key, tracked| *key != name || !tracked.gone);
+        }
+        // Records without an object: it was deleted while no daemon ran, and its faults died with the daemon.
+        for name in self.journal.names() {
+            if !self.injections.contains_key(&name) {
+                self.drop_record(&name);
+            }
+        }
+        let concerned = self.concerned();
+        self.pods.retain(|uid, _| concerned.contains(uid));
+    }
+
+    fn drop_record(&mut self, name: &str) {
+        if let Err(error) = self.journal.remove(name) {
+            tracing::warn!(injection = name, error = %error_chain(&error), "cannot remove a record");
+        }
+    }
+
+    fn statuses(&mut self, now: Now) -> Vec<(String, InjectionStatus)> {
+        let all = self.injections.iter_mut().filter(|(_, tracked)| !tracked.gone);
+        all.filter_map(|(name, tracked)| Some((name.clone(), tracked.report(now)?))).collect()
+    }
+
+    fn wake(&self, now: Now) -> Option<Duration> {
+        let changes = self.injections.values().filter_map(|tracked| {
+            next_change(&tracked.facts(&self.halts, self.heartbeat.changed, self.stopping, now))
+        });
+        let retries = self.pods.values().filter_map(|pod| Some(pod.retry?.at));
+        let checks = self.pods.values().filter(|pod| pod.installed.is_some());
+        changes.chain(retries).chain(checks.map(|pod| pod.verified + VERIFY_EVERY)).min()
+    }
+}
+
+/// An error with every cause, on one line.
+pub(super) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn truncate(text: &mut String) {
+    if text.len() > EVIDENCE_BYTES {
+        let end = (0..=EVIDENCE_BYTES - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,313 @@
+use super::*;
+use crate::api::{
+    ExperimentReference, Fault, InjectionSpec, InjectionTarget, NetworkEffect, NetworkEnd, NetworkFault,
+    NetworkRule, TargetPhase,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+const START: u64 = 1_000;
+
+/// A kernel in memory: what each pod's table is, and which calls should fail.
+#[derive(Debug, Default)]
+struct Simulated {
+    tables: BTreeMap<String, TablePlan>,
+    failing: bool,
+    /// Everything that was changed, in order, to be held against the journal.
+    changes: usize,
+    journal: Option<std::path::PathBuf>,
+}
+
+impl Kernel for Simulated {
+    fn observe(&mut self, _pod: &str) -> Result<Before, FaultError> {
+        Ok(Before::default())
+    }
+
+    fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError> {
+        if self.failing {
+            return Err(FaultError::NotReadBack("simulated".into()));
+        }
+        self.changes += 1;
+        match plan {
+            Some(plan) => {
+                let journalled =
+                    self.journal.as_ref().map(|folder| std::fs::read_dir(folder).unwrap().count());
+                assert_ne!(journalled, Some(0), "changed before it was journalled");
+                self.tables.insert(pod.into(), plan.clone());
+            }
+            None => drop(self.tables.remove(pod)),
+        }
+        Ok(format!("{} tables", self.tables.len()))
+    }
+
+    fn compare(&mut self, _pod: &str, _before: &Before) -> Result<(), FaultError> {
+        Ok(())
+    }
+
+    fn verify(&mut self, pod: &str, plan: &TablePlan) -> Result<(), FaultError> {
+        if self.tables.get(pod) == Some(plan) { Ok(()) } else { Err(FaultError::NotReadBack("gone".into())) }
+    }
+}
+
+struct Bench {
+    engine: Engine<Simulated>,
+    folder: tempfile::TempDir,
+    boot: Duration,
+    beat: u32,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bench =
+            Self { engine: engine(folder.path()), folder, boot: Duration::from_secs(START), beat: 0 };
+        bench.beat();
+        bench.beat();
+        bench
+    }
+
+    fn now(&self) -> Now {
+        let wall = Timestamp::from_second(1_800_000_000).unwrap() + self.boot;
+        Now { boot: self.boot, wall }
+    }
+
+    fn beat(&mut self) {
+        self.beat += 1;
+        let now = self.now();
+        self.engine.tell(Input::Heartbeat(self.beat.to_string()), now);
+    }
+
+    fn tell(&mut self, input: Input) -> BTreeMap<String, InjectionStatus> {
+        let now = self.now();
+        self.engine.tell(input, now);
+        self.engine.settle(now).statuses.into_iter().collect()
+    }
+
+    /// Lets time pass second by second, with a living controller or without.
+    fn pass(&mut self, seconds: u64, controller: bool) -> BTreeMap<String, InjectionStatus> {
+        let mut statuses = BTreeMap::new();
+        for _ in 0..seconds {
+            self.boot += Duration::from_secs(1);
+            if controller {
+                self.beat();
+            }
+            let now = self.now();
+            statuses.extend(self.engine.settle(now).statuses);
+        }
+        statuses
+    }
+
+    /// `kill -9`: the kernel takes the owned tables away, the journal stays.
+    fn restart(&mut self) {
+        self.engine = engine(self.folder.path());
+        self.beat();
+        self.beat();
+    }
+
+    fn tables(&self) -> usize {
+        self.engine.kernel.tables.len()
+    }
+}
+
+fn engine(folder: &std::path::Path) -> Engine<Simulated> {
+    let kernel = Simulated { journal: Some(folder.to_owned()), ..Simulated::default() };
+    Engine::new(kernel, Journal::open(folder, "boot").unwrap())
+}
+
+fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
+    let target = |pod: &str, key: &str| InjectionTarget {
+        namespace: "default".into(),
+        pod: pod.into(),
+        uid: pod.into(),
+        selector_key: key.into(),
+        container: None,
+    };
+    let end = NetworkEnd {
+        selector_key: ".".into(),
+        device: "eth0".into(),
+        egress: Some(NetworkRule { action: NetworkEffect::Drop, peers: None }),
+        ingress: None,
+    };
+    let mut spec = InjectionSpec {
+        experiment: ExperimentReference {
+            kind: "NetworkChaos".into(),
+            namespace: "default".into(),
+            name: name.into(),
+            uid: format!("uid of {name}"),
+        },
+        node: "machine1".into(),
+        targets: vec![target("a", "."), target("b", ".")],
+        fault: Fault { network: Some(NetworkFault { ends: vec![end], exempt: vec![] }) },
+        paused: false,
+        run: 1,
+        remaining: Some("60s".into()),
+        not_after: Time(Timestamp::from_second(1_800_100_000).unwrap()),
+        lease: "30s".into(),
+    };
+    change(&mut spec);
+    let mut injection = Injection::new(name, spec);
+    injection.metadata.uid = Some(format!("injection {name}"));
+    injection.metadata.generation = Some(1);
+    injection
+}
+
+fn phases(status: &InjectionStatus) -> Vec<TargetPhase> {
+    status.targets.iter().map(|target| target.phase).collect()
+}
+
+#[test]
+fn nothing_happens_before_the_first_snapshot() {
+    let mut bench = Bench::new();
+    assert!(bench.tell(Input::Applied(Box::new(injection("one", |_| {})))).is_empty());
+    assert_eq!(bench.tables(), 0);
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    assert_eq!(bench.tables(), 2);
+}
+
+#[test]
+fn injects_reports_and_ends_by_its_own_clock() {
+    let mut bench = Bench::new();
+    let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Injected; 2]);
+    assert_eq!(statuses["one"].targets[1].evidence.as_deref(), Some("2 tables"));
+    assert!(bench.pass(59, true).is_empty(), "a status is written when something changes, and only then");
+    let statuses = bench.pass(1, true);
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Recovered; 2]);
+    assert_eq!(statuses["one"].ended.as_deref(), Some("DurationElapsed"));
+    assert_eq!(statuses["one"].elapsed.as_deref(), Some("1m0s"));
+    assert_eq!(bench.tables(), 0);
+    // The same spec, read again, starts nothing.
+    bench.tell(Input::Applied(Box::new(injection("one", |_| {}))));
+    assert_eq!(bench.tables(), 0);
+}
+
+#[test]
+fn a_lost_lease_undoes_and_its_return_injects_again() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |spec| spec.remaining = None)]));
+    bench.pass(29, false);
+    assert_eq!(bench.tables(), 2);
+    let statuses = bench.pass(1, false);
+    assert_eq!(bench.tables(), 0);
+    assert_eq!(statuses["one"].wanted.as_deref(), Some("LeaseLost"));
+    let statuses = bench.pass(1, true);
+    assert_eq!(bench.tables(), 2);
+    assert_eq!((statuses["one"].interruptions, statuses["one"].targets[0].injected_count), (1, 2));
+}
+
+#[test]
+fn the_first_sight_of_a_lease_is_no_sign_of_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench =
+        Bench { engine: engine(folder.path()), folder, boot: Duration::from_secs(START), beat: 0 };
+    bench.tell(Input::Heartbeat("left by a dead controller".into()));
+    let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    assert_eq!((bench.tables(), statuses["one"].wanted.as_deref()), (0, Some("LeaseLost")));
+}
+
+#[test]
+fn deletion_undoes_and_the_record_goes() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    let mut dying = injection("one", |_| {});
+    dying.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(1_800_001_000).unwrap()));
+    let statuses = bench.tell(Input::Applied(Box::new(dying)));
+    assert_eq!((bench.tables(), statuses["one"].wanted.as_deref()), (0, Some("Deleted")));
+    assert!(statuses["one"].all_clear());
+    bench.tell(Input::Deleted("one".into()));
+    assert_eq!(std::fs::read_dir(bench.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_injection_that_vanished_while_the_watch_was_away_is_undone() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {}), injection("two", |_| {})]));
+    bench.tell(Input::Snapshot(vec![injection("two", |_| {})]));
+    let rules = |bench: &Bench| bench.engine.kernel.tables["a"].chains[0].rules.len();
+    assert_eq!(rules(&bench), 1);
+}
+
+#[test]
+fn two_experiments_on_one_pod_come_off_in_any_order() {
+    for first in ["one", "two"] {
+        let mut bench = Bench::new();
+        bench.tell(Input::Snapshot(vec![injection("one", |_| {}), injection("two", |_| {})]));
+        assert_eq!(bench.engine.kernel.tables["a"].chains[0].rules.len(), 2);
+        bench.tell(Input::Deleted(first.into()));
+        assert_eq!(bench.engine.kernel.tables["a"].chains[0].rules.len(), 1);
+        bench.tell(Input::Deleted(if first == "one" { "two" } else { "one" }.into()));
+        assert_eq!(bench.tables(), 0);
+    }
+}
+
+#[test]
+fn a_restarted_daemon_goes_on_with_the_same_clock() {
+    let mut bench = Bench::new();
+    let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.pass(40, true);
+    bench.restart();
+    let mut known = injection("one", |_| {});
+    known.status = statuses.get("one").cloned();
+    let statuses = bench.tell(Input::Snapshot(vec![known]));
+    assert_eq!(bench.tables(), 2, "injected again");
+    assert_eq!(statuses["one"].interruptions, 1);
+    bench.pass(19, true);
+    assert_eq!(bench.tables(), 2);
+    bench.pass(1, true);
+    assert_eq!(bench.tables(), 0, "60 s after the first injection, not after the restart");
+}
+
+#[test]
+fn a_restarted_daemon_does_not_start_what_is_over() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.pass(61, true);
+    bench.restart();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    assert_eq!(bench.tables(), 0);
+    let statuses = bench.tell(Input::Applied(Box::new(injection("one", |spec| spec.run = 2))));
+    assert_eq!((bench.tables(), statuses["one"].observed_run), (2, 2), "a higher run starts again");
+}
+
+#[test]
+fn a_failure_is_said_and_tried_again() {
+    let mut bench = Bench::new();
+    bench.engine.kernel.failing = true;
+    let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Failed; 2]);
+    assert!(statuses["one"].targets[0].error.as_ref().unwrap().contains("tried again"));
+    bench.engine.kernel.failing = false;
+    bench.pass(1, true);
+    assert_eq!(bench.tables(), 2);
+    bench.engine.kernel.failing = true;
+    let statuses = bench.tell(Input::Applied(Box::new(injection("one", |spec| spec.paused = true))));
+    assert_eq!(
+        phases(&statuses["one"]),
+        [TargetPhase::Stuck; 2],
+        "an undo that failed is not called recovered"
+    );
+    bench.engine.kernel.failing = false;
+    let statuses = bench.pass(1, true);
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Recovered; 2]);
+}
+
+#[test]
+fn what_somebody_else_removed_is_injected_again() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.engine.kernel.tables.clear();
+    bench.pass(11, true);
+    assert_eq!(bench.tables(), 2);
+}
+
+#[test]
+fn an_orderly_stop_undoes_without_ending_the_run() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    let statuses = bench.tell(Input::Stop);
+    assert!(bench.engine.is_clear());
+    assert_eq!(
+        (statuses["one"].wanted.as_deref(), statuses["one"].ended.as_deref()),
+        (Some("DaemonStopping"), None)
+    );
+}

@@ -1,0 +1,3 @@
+//! The faults: one file for each kind of kernel state that they use.
+
+pub mod network;

@@ -1,0 +1,90 @@
+//! What the engine needs of the kernel, as a trait: the engine is tested against a simulated one.
+
+use crate::network::table::TablePlan;
+
+/// What there was on a pod's network before a fault, to be compared after it.
+pub type Before = crate::daemon::sys::fingerprint::Fingerprint;
+
+/// Why a fault could not be put in place or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// No process of the pod was found.
+    #[error("pod {pod} has no process on this node")]
+    NoProcess {
+        /// The pod's UID.
+        pod: String,
+    },
+    /// The pod shares the node's network.
+    #[error("pod {pod} uses the node's network (hostNetwork)")]
+    HostNetwork {
+        /// The pod's UID.
+        pod: String,
+    },
+    /// A call into the kernel failed.
+    #[error("{operation} failed")]
+    Kernel {
+        /// What was attempted.
+        operation: &'static str,
+        /// What the kernel said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The kernel took the change, but what it lists is something else.
+    #[error("the kernel does not list what was injected: {0}")]
+    NotReadBack(String),
+    /// The fault is gone, but the network is not as it was before.
+    #[error("the pod's network is not as it was before the fault: {0}")]
+    LeftBehind(String),
+}
+
+impl FaultError {
+    /// What the user can do about it.
+    pub const fn cure(&self) -> &'static str {
+        match self {
+            Self::NoProcess { .. } => "it is tried again; see the pod's status if it does not start",
+            Self::HostNetwork { .. } => "select pods with a network of their own",
+            Self::Kernel { .. } => "run squall doctor on the node; it names missing modules and rights",
+            Self::NotReadBack(_) => "something else changes this pod's nf_tables; it is tried again",
+            Self::LeftBehind(_) => "the difference was made by something else while the fault was in place",
+        }
+    }
+
+    /// With every cause, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// The kernel of this node, as far as faults go. Every call is bounded in time.
+pub trait Kernel {
+    /// What is on the pod's network now, apart from our own table.
+    ///
+    /// # Errors
+    /// When the pod has no process here, or the kernel does not answer.
+    fn observe(&mut self, pod: &str) -> Result<Before, FaultError>;
+
+    /// Makes the pod's faults exactly `plan`, at once and as a whole, and reads them back. Gives the
+    /// evidence: a short text about what the kernel lists. Taking faults away from a pod that is gone
+    /// succeeds.
+    ///
+    /// # Errors
+    /// When the change failed, or was not read back.
+    fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError>;
+
+    /// Compares what is there now with `before`. A pod that is gone has nothing left.
+    ///
+    /// # Errors
+    /// [`FaultError::LeftBehind`] names the difference.
+    fn compare(&mut self, pod: &str, before: &Before) -> Result<(), FaultError>;
+
+    /// Reads back again what was injected earlier.
+    ///
+    /// # Errors
+    /// When it is not there any more, or the pod has another network by now.
+    fn verify(&mut self, pod: &str, plan: &TablePlan) -> Result<(), FaultError>;
+}

@@ -1,0 +1,187 @@
+//! Runs on every node: makes the node look like its Injections, and undoes faults on its own.
+//!
+//! Two halves. The engine's thread owns the kernel state and every clock that ends a fault; it needs no
+//! network and no async runtime, so a hanging API server can not keep a fault alive. The other half
+//! carries watch events to it and statuses from it.
+
+mod bus;
+pub mod engine;
+pub mod faults;
+pub mod journal;
+pub mod kernel;
+pub mod sys;
+mod tracked;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use jiff::Timestamp;
+use kube::Client;
+
+use crate::api::InjectionStatus;
+use crate::experiment::wanted::Now;
+use engine::{Engine, Input};
+use faults::network::PodNetworks;
+use journal::{Journal, JournalError};
+use kernel::Kernel;
+pub use sys::proc::Finder;
+use sys::proc::{self, DirectoryLock};
+
+/// How a daemon is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of its Node.
+    pub node: String,
+    /// Where the journal of the node lives; one daemon at a time.
+    pub state_dir: PathBuf,
+    /// How processes of pods are found.
+    pub finder: Finder,
+}
+
+/// Why a daemon ends or does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder {}", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another daemon works on this node.
+    #[error("another daemon holds {}: only one may run on a node", .0.display())]
+    Busy(PathBuf),
+    /// The journal cannot be read.
+    #[error("cannot open the journal")]
+    Journal(#[from] JournalError),
+    /// This machine's boot cannot be told.
+    #[error("cannot read the boot id or CLOCK_BOOTTIME")]
+    Clock(#[source] io::Error),
+    /// The engine's thread cannot be started, or died.
+    #[error("the engine's thread {0}")]
+    Engine(&'static str),
+}
+
+/// How long the last statuses may take after the faults were undone.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Inputs that may wait for the engine. A full queue makes the watches wait, which is what should happen.
+const QUEUE: usize = 1_024;
+
+/// Runs until `shutdown`, then undoes everything and reports it.
+///
+/// # Errors
+/// When the node's state cannot be used, or another daemon uses it.
+pub async fn run(
+    client: Client,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let (engine, _lock) = open(&options)?;
+    let (inputs, from_bus) = mpsc::sync_channel(QUEUE);
+    let (to_bus, statuses) = tokio::sync::mpsc::channel(QUEUE);
+    let thread = thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || drive(engine, &from_bus, &to_bus))
+        .map_err(|_e| DaemonError::Engine("could not be started"))?;
+    tracing::info!(node = options.node, "daemon started");
+    let writer = tokio::spawn(bus::write_statuses(client.clone(), statuses));
+    watch(client, &options.node, &inputs, shutdown).await;
+    stop(inputs, thread).await?;
+    if tokio::time::timeout(FAREWELL, writer).await.is_err() {
+        tracing::warn!("the API server did not take the last statuses in time");
+    }
+    Ok(())
+}
+
+/// Feeds the engine until `shutdown`, or until the engine is gone.
+async fn watch(
+    client: Client,
+    node: &str,
+    inputs: &mpsc::SyncSender<Input>,
+    shutdown: impl Future<Output = ()>,
+) {
+    tokio::select! {
+        () = bus::watch_injections(client.clone(), node, inputs.clone()) => {}
+        () = bus::watch_heartbeat(client, inputs.clone()) => {}
+        () = shutdown => {}
+    }
+}
+
+/// Opens the node's state, which nobody else may use until the lock is dropped.
+fn open(options: &Options) -> Result<(Engine<PodNetworks>, DirectoryLock), DaemonError> {
+    let folder = options.state_dir.join(&options.node);
+    let state = |source| DaemonError::State { path: folder.clone(), source };
+    fs::create_dir_all(&folder).map_err(state)?;
+    let lock = proc::lock_dir(&folder).map_err(state)?.ok_or_else(|| DaemonError::Busy(folder.clone()))?;
+    let boot = proc::boot_id().map_err(DaemonError::Clock)?;
+    let journal = Journal::open(&folder.join("journal"), &boot)?;
+    Ok((Engine::new(PodNetworks::new(options.finder), journal), lock))
+}
+
+/// Tells the engine to undo everything, and waits for its end. Both block, so neither may stand on a
+/// worker of the runtime.
+async fn stop(
+    inputs: mpsc::SyncSender<Input>,
+    thread: thread::JoinHandle<io::Result<()>>,
+) -> Result<(), DaemonError> {
+    let ended = tokio::task::spawn_blocking(move || {
+        // An engine that is gone already needs no word.
+        drop(inputs.send(Input::Stop));
+        thread.join()
+    });
+    match ended.await {
+        Ok(Ok(ended)) => ended.map_err(DaemonError::Clock),
+        _ => Err(DaemonError::Engine("died")),
+    }
+}
+
+/// The engine's thread: takes inputs as they come, settles, sleeps until the next deadline. It ends when
+/// it was told to stop and everything is undone, or the other half is gone.
+fn drive<K: Kernel>(
+    mut engine: Engine<K>,
+    inputs: &mpsc::Receiver<Input>,
+    statuses: &tokio::sync::mpsc::Sender<(String, InjectionStatus)>,
+) -> io::Result<()> {
+    /// Without a deadline there is nothing to wake for; the bound only limits what a stopped clock could do.
+    const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+    /// Tries of an undo while stopping; after them the owner sockets close, which removes the tables.
+    const LAST_TRIES: u32 = 5;
+    let mut tries_left = LAST_TRIES;
+    let mut stopping = false;
+    loop {
+        let outcome = engine.settle(now()?);
+        for status in outcome.statuses {
+            if statuses.blocking_send(status).is_err() {
+                return Ok(());
+            }
+        }
+        if stopping {
+            tries_left -= 1;
+            if engine.is_clear() || tries_left == 0 {
+                return Ok(());
+            }
+        }
+        let sleep = outcome.wake.map_or(LONGEST_SLEEP, |wake| {
+            wake.saturating_sub(proc::boot_time().unwrap_or(wake)).min(LONGEST_SLEEP)
+        });
+        let first = match inputs.recv_timeout(sleep) {
+            Ok(input) => Some(input),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        // What arrived together is settled together.
+        for input in first.into_iter().chain(inputs.try_iter()) {
+            stopping |= matches!(input, Input::Stop);
+            engine.tell(input, now()?);
+        }
+    }
+}
+
+fn now() -> io::Result<Now> {
+    Ok(Now { boot: proc::boot_time()?, wall: Timestamp::now() })
+}

@@ -1,0 +1,143 @@
+//! Network namespaces of other processes: opened once, entered by short-lived threads only.
+//!
+//! A thread that joins a namespace stays in it, so that no thread of a pool may ever do it. A socket belongs to the
+//! namespace it was opened in and works from any thread.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+
+use super::netlink::{NetlinkError, Protocol, Socket};
+
+/// What went wrong with a network namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum NetNsError {
+    /// It cannot be opened; the process may have ended.
+    #[error("cannot open the network namespace {}", path.display())]
+    Open {
+        /// The file that stands for it.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// It is our own: the target has no network of its own (`hostNetwork`), and what is done to it would hit the
+    /// node.
+    #[error("{} is this process's own network namespace: the target uses the node's network", path.display())]
+    Own {
+        /// The file that stands for it.
+        path: PathBuf,
+    },
+    /// No thread could be made for it.
+    #[error("cannot start a thread for network namespace {id}")]
+    Thread {
+        /// The namespace.
+        id: NetNsId,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// It cannot be entered.
+    #[error("cannot enter network namespace {id}: this takes CAP_SYS_ADMIN over it")]
+    Enter {
+        /// The namespace.
+        id: NetNsId,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// What was to be done in it panicked.
+    #[error("the work in network namespace {id} panicked")]
+    Panicked {
+        /// The namespace.
+        id: NetNsId,
+    },
+    /// The netlink socket cannot be opened in it.
+    #[error("no netlink socket in network namespace {id}")]
+    Socket {
+        /// The namespace.
+        id: NetNsId,
+        /// Why.
+        #[source]
+        source: NetlinkError,
+    },
+}
+
+/// Which namespace it is, as long as the machine runs and something keeps it alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct NetNsId {
+    /// Device of the namespace file system.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+}
+
+impl fmt::Display for NetNsId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "net:[{}]", self.inode)
+    }
+}
+
+/// A network namespace that is not our own, kept alive while this exists.
+#[derive(Debug)]
+pub struct NetNs {
+    file: File,
+    id: NetNsId,
+}
+
+impl NetNs {
+    /// The namespace of a process. Its number may have been given to another process meanwhile: compare the
+    /// start time after this.
+    pub fn of_pid(pid: u32) -> Result<Self, NetNsError> {
+        Self::open(format!("/proc/{pid}/ns/net"))
+    }
+
+    /// The namespace that a file stands for.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, NetNsError> {
+        let path = path.as_ref();
+        let (file, id) = open(path)?;
+        let (_, own) = open(Path::new("/proc/self/ns/net"))?;
+        if id == own {
+            return Err(NetNsError::Own { path: path.to_owned() });
+        }
+        Ok(Self { file, id })
+    }
+
+    /// Which namespace it is.
+    pub fn id(&self) -> NetNsId {
+        self.id
+    }
+
+    /// Does something inside, on a thread of its own, and waits for it.
+    pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
+        let id = self.id;
+        thread::scope(|scope| {
+            let thread = thread::Builder::new()
+                .name("netns".to_owned())
+                .spawn_scoped(scope, || {
+                    setns(&self.file, CloneFlags::CLONE_NEWNET)
+                        .map_err(|errno| NetNsError::Enter { id, source: errno.into() })?;
+                    Ok(work())
+                })
+                .map_err(|source| NetNsError::Thread { id, source })?;
+            thread.join().unwrap_or(Err(NetNsError::Panicked { id }))
+        })
+    }
+
+    /// A netlink socket that stays in this namespace.
+    pub fn socket(&self, protocol: Protocol) -> Result<Socket, NetNsError> {
+        self.run_in(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
+    }
+}
+
+fn open(path: &Path) -> Result<(File, NetNsId), NetNsError> {
+    let failed = |source| NetNsError::Open { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    Ok((file, NetNsId { device: metadata.st_dev(), inode: metadata.st_ino() }))
+}

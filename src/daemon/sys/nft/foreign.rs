@@ -1,0 +1,101 @@
+//! Tables of others, reduced to lines that stay equal while nobody changes a table, chain or rule.
+
+use std::collections::BTreeMap;
+
+use super::super::hex::hex;
+use super::super::netlink::{Attribute, Attributes, Reply, Socket};
+use super::read::{all_rules_of, chains_of};
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
+use super::uapi::*;
+use super::{NftError, list_tables};
+
+/// Expressions whose data changes while packets pass.
+const COUNTING: [&str; 3] = ["counter", "quota", "last"];
+
+/// One line for each table, chain and rule list of tables whose name does not start with `own_prefix`.
+pub(in super::super) fn foreign_lines(
+    socket: &mut Socket,
+    own_prefix: &str,
+) -> Result<Vec<String>, NftError> {
+    let mut lines = Vec::new();
+    for table in list_tables(socket)? {
+        if !table.name.starts_with(own_prefix) {
+            lines.push(format!("table {} {} flags {:x}", table.family, table.name, table.flags));
+        }
+    }
+    for reply in socket.dump("list nftables chains", &chains_of(NFPROTO_UNSPEC))? {
+        lines.extend(
+            chain_line(&reply).filter(|(table, _)| !table.starts_with(own_prefix)).map(|(_, line)| line),
+        );
+    }
+    let mut rules = BTreeMap::<_, Rules>::new();
+    for reply in socket.dump("list nftables rules", &all_rules_of(NFPROTO_UNSPEC))? {
+        let Some((family, table, chain)) = rule_place(&reply) else { continue };
+        if !table.starts_with(own_prefix) {
+            rules.entry((family, table, chain)).or_default().add(&reply.attributes(NFGENMSG));
+        }
+    }
+    lines.extend(rules.into_iter().map(|((family, table, chain), Rules { number, digest })| {
+        format!("rules {family} {table} {chain} number {number} digest {:016x}", digest.0)
+    }));
+    Ok(lines)
+}
+
+/// The chain's table and its line.
+fn chain_line(reply: &Reply) -> Option<(String, String)> {
+    let attributes = reply.attributes(NFGENMSG);
+    let family = reply.payload.first()?;
+    let table = attributes.find(NFTA_CHAIN_TABLE)?.string()?;
+    let name = attributes.find(NFTA_CHAIN_NAME)?.string()?;
+    let kind = attributes.find(NFTA_CHAIN_TYPE).and_then(Attribute::string).unwrap_or_default();
+    let policy = attributes.find(NFTA_CHAIN_POLICY).and_then(Attribute::be32).unwrap_or_default();
+    let hook = hex(attributes.find(NFTA_CHAIN_HOOK).map_or(&[], |hook| hook.value));
+    let line = format!("chain {family} {table} {name} {kind} policy {policy} hook {hook}");
+    Some((table, line))
+}
+
+fn rule_place(reply: &Reply) -> Option<(u8, String, String)> {
+    let attributes = reply.attributes(NFGENMSG);
+    let table = attributes.find(NFTA_RULE_TABLE)?.string()?;
+    Some((*reply.payload.first()?, table, attributes.find(NFTA_RULE_CHAIN)?.string()?))
+}
+
+/// The rules of one chain, in order.
+#[derive(Default)]
+struct Rules {
+    number: usize,
+    digest: Digest,
+}
+
+impl Rules {
+    fn add(&mut self, rule: &Attributes<'_>) {
+        self.number += 1;
+        let value = |kind| rule.find(kind).map_or(&[][..], |attribute| attribute.value);
+        for element in Attributes::new(value(NFTA_RULE_EXPRESSIONS)).map(Attribute::nested) {
+            let name = element.find(NFTA_EXPR_NAME).and_then(Attribute::string).unwrap_or_default();
+            self.digest.add(name.as_bytes());
+            if !COUNTING.contains(&name.as_str()) {
+                self.digest.add(element.find(NFTA_EXPR_DATA).map_or(&[], |data| data.value));
+            }
+        }
+        self.digest.add(value(NFTA_RULE_USERDATA));
+    }
+}
+
+/// FNV-1a of 64 bits (RFC 9923): equal in every build of this program, as a journal needs.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        // The length first, so that bytes cannot move from one part to the next unseen.
+        for byte in bytes.len().to_le_bytes().iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}

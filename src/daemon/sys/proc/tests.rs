@@ -1,0 +1,134 @@
+use std::os::unix::process::ExitStatusExt;
+
+use super::find::{container_in_cgroup, container_in_environment, find_in};
+use super::*;
+
+const UID: &str = "1b4df0a6-3b9c-4f0e-9a51-0d2a4b6c8e10";
+const ID: &str = "4f1f3a4c0d4b";
+
+#[test]
+fn cgroup_paths_of_kubelets_and_runtimes() {
+    let slice = "1b4df0a6_3b9c_4f0e_9a51_0d2a4b6c8e10";
+    let found = [
+        format!("/kubepods/burstable/pod{UID}/{ID}"),
+        format!("/kubepods/pod{UID}/{ID}/init.scope"),
+        format!("/../../pod{UID}/{ID}"),
+        format!("/kubepods.slice/kubepods-pod{slice}.slice/cri-containerd-{ID}.scope"),
+        format!(
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{slice}.slice/crio-{ID}.scope"
+        ),
+        format!("/kubepods.slice/kubepods-burstable-pod{slice}.slice/crio-{ID}.scope/container"),
+        format!("/kubepods.slice/kubepods-burstable-pod{slice}.slice/docker-{ID}.scope"),
+        format!("/system.slice/containerd.service/kubepods-burstable-pod{slice}.slice:cri-containerd:{ID}"),
+    ];
+    for path in found {
+        assert_eq!(container_in_cgroup(&path, UID).as_deref(), Some(ID), "{path}");
+    }
+    let not_found = [
+        "/".to_owned(),
+        "/kubepods/burstable/podffffffff-3b9c-4f0e-9a51-0d2a4b6c8e10/4f1f3a4c0d4b".to_owned(),
+        format!("/kubepods/burstable/pod{UID}"),
+        format!("/kubepods/burstable/xpod{UID}/{ID}"),
+        format!("/kubepods.slice/kubepods-pod{slice}.slice"),
+        format!("/kubepods.slice/kubepods-pod{slice}.slice/crio-conmon-{ID}.scope"),
+    ];
+    for path in not_found {
+        assert_eq!(container_in_cgroup(&path, UID), None, "{path}");
+    }
+}
+
+#[test]
+fn environment_names_pod_and_container() {
+    let environment = |value: &str| format!("PATH=/bin\0SQUALL_CONTAINER={value}\0HOME=/\0").into_bytes();
+    let found = |value: &str| container_in_environment(&environment(value), UID);
+    assert_eq!(found(&format!("{UID}/{ID}")).as_deref(), Some(ID));
+    assert_eq!(found(&format!("{UID}/squall://{ID}")).as_deref(), Some(ID));
+    assert_eq!(found(&format!("{UID}/")), None);
+    assert_eq!(found(&format!("other/{ID}")), None);
+    assert_eq!(found("nonsense"), None);
+    assert_eq!(container_in_environment(b"PATH=/bin\0", UID), None);
+}
+
+#[test]
+fn processes_are_found_by_cgroup_and_by_environment() {
+    let proc = tempfile::tempdir().unwrap();
+    let process = |pid: u32, cgroup: &str, environ: &str| {
+        let folder = proc.path().join(pid.to_string());
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("cgroup"), cgroup).unwrap();
+        fs::write(folder.join("environ"), environ).unwrap();
+        let zeros = "0 ".repeat(18);
+        fs::write(folder.join("stat"), format!("{pid} (a) b) S {zeros}{} 0", pid * 10)).unwrap();
+    };
+    process(7, &format!("1:cpu:/x\n0::/kubepods/pod{UID}/a\n"), "A=1\0");
+    process(8, &format!("0::/kubepods/pod{UID}/b\n"), &format!("SQUALL_CONTAINER={UID}/b\0"));
+    process(9, "0::/\n", "");
+    fs::create_dir(proc.path().join("sys")).unwrap();
+    let expected = |pid: u32, container_id: &str| Process {
+        pid,
+        start_time: u64::from(pid) * 10,
+        container_id: container_id.to_owned(),
+    };
+    let find = |finder, id| find_in(proc.path(), finder, UID, id).unwrap();
+    assert_eq!(find(Finder::Cgroup, None), [expected(7, "a"), expected(8, "b")]);
+    assert_eq!(find(Finder::Cgroup, Some("containerd://a")), [expected(7, "a")]);
+    assert_eq!(find(Finder::Environment, None), [expected(8, "b")]);
+    assert_eq!(find(Finder::Environment, Some("a")), []);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a child to find and to signal")]
+fn a_child_is_found_signalled_and_waited_for() {
+    let pod = format!("uid-{}", std::process::id());
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .env("SQUALL_CONTAINER", format!("{pod}/c1"))
+        .spawn()
+        .unwrap();
+    // The child shows our environment until it has executed its program.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let found = loop {
+        let found = find(Finder::Environment, &pod, Some("c1")).unwrap();
+        if !found.is_empty() || Instant::now() > deadline {
+            break found;
+        }
+    };
+    assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [child.id()]);
+    assert_eq!(found[0].start_time, start_time(child.id()).unwrap());
+
+    let pidfd = PidFd::open(child.id()).unwrap();
+    assert!(!pidfd.wait(Duration::ZERO).unwrap(), "ended before it was killed");
+    pidfd.send_signal(Signal::SIGKILL).unwrap();
+    assert!(pidfd.wait(Duration::from_secs(5)).unwrap(), "still there 5 s after SIGKILL");
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    assert_eq!(pidfd.send_signal(Signal::SIGKILL).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+}
+
+#[test]
+fn a_folder_has_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = lock_dir(folder.path()).unwrap().expect("nobody has it yet");
+    assert!(lock_dir(folder.path()).unwrap().is_none(), "locked twice");
+    drop(first);
+    assert!(lock_dir(folder.path()).unwrap().is_some(), "not free after the lock was dropped");
+    assert!(lock_dir(&folder.path().join("absent")).is_err());
+}
+
+#[test]
+fn boot_clock_and_identity() {
+    assert_eq!(boot_id().unwrap().len(), 36);
+    let now = boot_time().unwrap();
+    assert!(boot_time().unwrap() >= now);
+    // This process started after the boot and before now; a tick is 10 ms (USER_HZ is 100 on every architecture).
+    let started = Duration::from_millis(10 * start_time(std::process::id()).unwrap());
+    assert!(started <= now, "started {started:?} after boot, now is {now:?}");
+}
+
+#[test]
+fn the_parent_must_still_be_there() {
+    let parent = u32::try_from(getppid().as_raw()).unwrap();
+    die_with_parent(parent).unwrap();
+    prctl::set_pdeathsig(None).unwrap();
+    assert!(die_with_parent(parent + 1).is_err());
+    prctl::set_pdeathsig(None).unwrap();
+}

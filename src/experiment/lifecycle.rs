@@ -1,0 +1,447 @@
+//! What comes next in the life of an experiment.
+//!
+//! [`step`] looks at the objects as they are and says what to do so that they become what they should
+//! be. It remembers nothing: everything that must outlive a controller stands in the objects, so that a
+//! step taken twice, or by another controller, comes to the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::Limits;
+use super::peers::Hosts;
+use super::plan::{self, Chosen, NodePlan, Refusal};
+use super::status::{self, Decided, Event};
+use super::wanted::Absence;
+use super::world::World;
+use crate::api::{
+    ChaosStatus, ConditionKind, DesiredPhase, ExperimentReference, GoDuration, Injection, InjectionSpec,
+    LEASE_ANNOTATION, NetworkChaos, PAUSE_ANNOTATION, Problem, RECORDS_FINALIZER, RECOVERED_FINALIZER,
+    effective_lease,
+};
+
+/// How far ahead of now, beyond what remains, `notAfter` is kept.
+const HORIZON: Duration = Duration::from_hours(1);
+
+/// `notAfter` is renewed when it is closer than this, so that it costs two writes an hour.
+const RENEW: Duration = Duration::from_mins(30);
+
+/// How long after its time a daemon that could end a run on its own has to say so.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Beyond the lease, how long a daemon that does not answer is waited for.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The `wanted` of a daemon that holds the fault to be due.
+pub const PRESENT: &str = "Present";
+
+/// Everything a step depends on.
+pub struct Input<'a> {
+    /// The experiment.
+    pub chaos: &'a NetworkChaos,
+    /// Its Injections.
+    pub injections: &'a [Arc<Injection>],
+    /// The cluster.
+    pub world: &'a World,
+    /// Addresses of the host names in it.
+    pub hosts: &'a Hosts,
+    /// How far it may reach.
+    pub limits: &'a Limits,
+    /// The time by the controller's wall clock.
+    pub now: Timestamp,
+}
+
+/// One thing to do. Actions are done in the order given; those after one that failed are not.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Put our finalizer on the experiment.
+    AddFinalizer,
+    /// Create this Injection.
+    CreateInjection(Box<Injection>),
+    /// Make the spec of the Injection of this name this one.
+    UpdateInjection(String, Box<InjectionSpec>),
+    /// Delete the Injection of this name; its finalizer keeps it until its daemon has answered.
+    DeleteInjection(String),
+    /// Take our finalizer off the Injection of this name.
+    ReleaseInjection(String),
+    /// Take our finalizer off the experiment.
+    RemoveFinalizer,
+    /// Make the experiment's status this one.
+    PatchStatus(Box<ChaosStatus>),
+    /// Publish an event on the experiment.
+    Emit(Event),
+}
+
+/// Why an Injection that is being deleted may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Release {
+    /// Its daemon has read back that nothing is left.
+    Clear,
+    /// Nobody can be asked, and nothing can be left: why.
+    Unread(String),
+}
+
+/// What should be.
+enum Goal {
+    /// No faults, for good or until the spec is another.
+    Stop { ended: Option<String>, problems: Vec<Problem>, not_supported: bool },
+    /// Nothing to act on: why, if that is news.
+    Wait(Option<String>),
+    /// These faults on these nodes; `None` as the fault leaves what is there.
+    Run(BTreeMap<String, NodePlan>),
+}
+
+/// What to do next.
+pub fn step(input: &Input<'_>) -> Vec<Action> {
+    match goal(input) {
+        Goal::Stop { ended, problems, not_supported } => stop(input, ended, &problems, not_supported),
+        Goal::Wait(message) => wait(input, message),
+        Goal::Run(plan) => run(input, &plan),
+    }
+}
+
+/// What to do with Injections whose experiment is no more.
+pub fn abandon(injections: &[Arc<Injection>], world: &World, now: Timestamp) -> Vec<Action> {
+    let mut actions: Vec<_> = injections.iter().filter_map(|injection| deletion(injection)).collect();
+    let due = injections.iter().filter(|injection| release(injection, world, now).is_some());
+    actions.extend(due.map(|injection| Action::ReleaseInjection(injection.name_any())));
+    actions
+}
+
+fn goal(input: &Input<'_>) -> Goal {
+    let Input { chaos, world, limits, .. } = input;
+    let stop = |ended| Goal::Stop { ended, problems: Vec::new(), not_supported: false };
+    let ended = chaos.status.as_ref().and_then(|status| status.experiment.ended.clone());
+    if chaos.metadata.deletion_timestamp.is_some() || ended.is_some() {
+        return stop(ended);
+    }
+    let invalid = |problems| Goal::Stop { ended: None, problems, not_supported: false };
+    let problems = chaos.spec.problems();
+    if !problems.is_empty() {
+        return invalid(problems);
+    }
+    if let Some(problem) = plan::unsupported(&chaos.spec) {
+        return Goal::Stop { ended: None, problems: vec![problem], not_supported: true };
+    }
+    let live = live(input);
+    if let Some(reason) = time_up(&live, input.now) {
+        return stop(Some(reason));
+    }
+    if live.is_empty() && is_paused(chaos) {
+        return Goal::Wait(None);
+    }
+    let chosen = if is_settled(chaos, &live) {
+        plan::already_chosen(&live, world)
+    } else {
+        match plan::choose(chaos, &live, world, limits) {
+            Ok(chosen) => chosen,
+            Err(Refusal::Nothing(message)) => return Goal::Wait(Some(message)),
+            Err(Refusal::Invalid(problems)) => return invalid(problems),
+        }
+    };
+    match planned(input, &live, &chosen) {
+        Ok(plan) => Goal::Run(plan),
+        Err(problems) => invalid(problems),
+    }
+}
+
+/// The plan. A name that does not resolve any more is no reason to take a running fault away: what is
+/// in place stays as it is.
+fn planned(
+    input: &Input<'_>,
+    live: &[Arc<Injection>],
+    chosen: &[Chosen],
+) -> Result<BTreeMap<String, NodePlan>, Vec<Problem>> {
+    let plan = plan::plan(&input.chaos.spec, chosen, input.world, input.hosts);
+    if plan.is_err() && is_settled(input.chaos, live) {
+        let as_it_is = |injection: &Arc<Injection>| {
+            let InjectionSpec { node, targets, fault, .. } = &injection.spec;
+            (node.clone(), NodePlan { targets: targets.clone(), fault: fault.clone() })
+        };
+        return Ok(live.iter().map(as_it_is).collect());
+    }
+    plan
+}
+
+/// The Injections that are not on their way out.
+fn live(input: &Input<'_>) -> Vec<Arc<Injection>> {
+    let stays = |injection: &&Arc<Injection>| {
+        !is_deleting(injection) && input.world.node(&injection.spec.node).is_some()
+    };
+    input.injections.iter().filter(stays).cloned().collect()
+}
+
+fn is_deleting(injection: &Injection) -> bool {
+    injection.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether the targets of this very spec were selected and every node got its Injection.
+fn is_settled(chaos: &NetworkChaos, live: &[Arc<Injection>]) -> bool {
+    let status = chaos.status.as_ref();
+    !live.is_empty()
+        && status.is_some_and(|status| {
+            status.is(ConditionKind::Selected) && status.observed_generation == chaos.metadata.generation
+        })
+}
+
+fn is_paused(chaos: &NetworkChaos) -> bool {
+    chaos.annotations().get(PAUSE_ANNOTATION).is_some_and(|value| value == "true")
+}
+
+/// Why the experiment is over, once every node is through: it said so, or its time has passed without
+/// a word, or it never began while another is through.
+fn time_up(live: &[Arc<Injection>], now: Timestamp) -> Option<String> {
+    let reasons: Vec<_> = live.iter().map(|injection| over(injection, now)).collect();
+    let pending = |injection: &Injection| {
+        !injection.spec.paused && this_run(injection).is_none_or(|status| status.started_at.is_none())
+    };
+    let all = live.iter().zip(&reasons).all(|(injection, over)| over.is_some() || pending(injection));
+    reasons.into_iter().flatten().next().filter(|_| all)
+}
+
+/// Why the run of this node is over, if it is.
+fn over(injection: &Injection, now: Timestamp) -> Option<String> {
+    let status = this_run(injection)?;
+    if let Some(reason) = &status.ended {
+        return Some(reason.clone());
+    }
+    let started = status.started_at.as_ref().filter(|_| !injection.spec.paused)?;
+    let end = after(started.0, injection.spec.effective_remaining()?.saturating_add(LATE));
+    (now >= end).then(|| Absence::DurationElapsed.word().to_owned())
+}
+
+/// What the daemon says of the present run.
+fn this_run(injection: &Injection) -> Option<&crate::api::InjectionStatus> {
+    injection.status.as_ref().filter(|status| status.observed_run == injection.spec.run)
+}
+
+/// Whether an Injection that is being deleted may go, and why.
+fn release(injection: &Injection, world: &World, now: Timestamp) -> Option<Release> {
+    let deleted = injection.metadata.deletion_timestamp.as_ref()?;
+    let node = &injection.spec.node;
+    let answered = injection.status.as_ref().filter(|status| {
+        status.observed_generation >= injection.metadata.generation.unwrap_or_default()
+            && status.wanted.as_deref().is_some_and(|wanted| wanted != PRESENT)
+    });
+    if answered.is_some_and(crate::api::InjectionStatus::all_clear) {
+        return Some(Release::Clear);
+    }
+    if world.node(node).is_none() {
+        return Some(Release::Unread(format!("node {node} is gone, and its faults with it")));
+    }
+    let lease = injection.spec.effective_lease();
+    // A daemon that answers that it cannot undo is believed: something is left.
+    if answered.is_none() && now >= after(deleted.0, lease.saturating_add(SILENCE)) {
+        return Some(Release::Unread(format!(
+            "the daemon of node {node} did not answer; its lease of {} is over, so it has undone the fault, \
+             but nobody has read that back: look at the node with squall doctor",
+            GoDuration::from_std(lease)
+        )));
+    }
+    None
+}
+
+fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+    moment.saturating_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+fn deletion(injection: &Injection) -> Option<Action> {
+    (!is_deleting(injection)).then(|| Action::DeleteInjection(injection.name_any()))
+}
+
+fn has_finalizer(finalizers: &[String], name: &str) -> bool {
+    finalizers.iter().any(|finalizer| finalizer == name)
+}
+
+/// Everything goes. The Injections are let go together, after the last word on all of them is written.
+fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supported: bool) -> Vec<Action> {
+    let Input { chaos, injections, world, now, .. } = input;
+    let deleted = chaos.metadata.deletion_timestamp.is_some();
+    if deleted && injections.is_empty() {
+        if !has_finalizer(chaos.finalizers(), RECORDS_FINALIZER) {
+            return Vec::new();
+        }
+        let note = "deleted; nothing of it is left";
+        return vec![Action::RemoveFinalizer, Action::Emit(Event::normal("Deleted", note))];
+    }
+    let releases: Option<Vec<Release>> =
+        injections.iter().map(|injection| release(injection, world, *now)).collect();
+    let unread = |index: usize| match releases.as_ref()?.get(index)? {
+        Release::Unread(why) => Some(why.clone()),
+        Release::Clear => None,
+    };
+    let targets =
+        status::seen(injections.iter().enumerate().map(|(index, injection)| (&**injection, unread(index))));
+    let old = chaos.status.clone().unwrap_or_default();
+    let known = old.experiment.targets.unwrap_or_default().selected as usize;
+    let decided = Decided {
+        generation: chaos.metadata.generation,
+        phase: DesiredPhase::Stop,
+        paused: is_paused(chaos),
+        ended,
+        selected: None,
+        problems,
+        not_supported,
+        targets: (targets.len() >= known).then_some(&targets[..]),
+    };
+    let mut actions = Vec::new();
+    write_status(&old, &decided, &mut actions);
+    let events = actions.split_off(actions.len().min(1));
+    let deletions = injections.iter().filter_map(|injection| deletion(injection));
+    if old.experiment.ended == decided.ended {
+        // What is asked for goes first, the report of it second.
+        actions.splice(0..0, deletions);
+    } else {
+        // That it is over must be written before anything is taken away, or a controller that starts in
+        // between would begin anew.
+        actions.extend(deletions);
+    }
+    if releases.is_some() {
+        let held =
+            injections.iter().filter(|injection| has_finalizer(injection.finalizers(), RECOVERED_FINALIZER));
+        actions.extend(held.map(|injection| Action::ReleaseInjection(injection.name_any())));
+    }
+    actions.extend(events);
+    actions
+}
+
+/// Nothing to act on. What a changed selection no longer holds goes.
+fn wait(input: &Input<'_>, message: Option<String>) -> Vec<Action> {
+    let mut actions = abandon(input.injections, input.world, input.now);
+    let targets = status::seen(input.injections.iter().map(|injection| (&**injection, None)));
+    let paused = is_paused(input.chaos);
+    let decided = Decided {
+        generation: input.chaos.metadata.generation,
+        phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
+        paused,
+        ended: None,
+        selected: message.map(Err),
+        problems: &[],
+        not_supported: false,
+        targets: Some(&targets),
+    };
+    write_status(&input.chaos.status.clone().unwrap_or_default(), &decided, &mut actions);
+    actions
+}
+
+fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
+    let Input { chaos, injections, world, now, .. } = input;
+    let mut actions = Vec::new();
+    if !has_finalizer(chaos.finalizers(), RECORDS_FINALIZER) {
+        actions.push(Action::AddFinalizer);
+    }
+    let experiment = plan::reference(chaos);
+    let mut targets = Vec::new();
+    let mut complete = true;
+    for (node, node_plan) in plan {
+        let name = plan::injection_name(&experiment, node);
+        let current = injections.iter().find(|injection| injection.name_any() == name);
+        if current.is_some_and(|injection| is_deleting(injection)) {
+            // Its name is taken until it is gone.
+            complete = false;
+            continue;
+        }
+        let spec = spec_for(input, &experiment, node, node_plan, current.map(AsRef::as_ref));
+        if let Some(current) = current {
+            let with_spec = Injection { spec, ..Injection::clone(current) };
+            targets.extend(status::seen(std::iter::once((&with_spec, None))));
+            if with_spec.spec != current.spec {
+                actions.push(Action::UpdateInjection(name, Box::new(with_spec.spec)));
+            }
+        } else if let Some(node) = world.node(node) {
+            let injection = plan::injection(spec, node);
+            targets.extend(status::seen(std::iter::once((&injection, None))));
+            actions.push(Action::CreateInjection(Box::new(injection)));
+        }
+    }
+    let planned = |injection: &&Arc<Injection>| plan.contains_key(&injection.spec.node);
+    let unplanned: Vec<_> = injections.iter().filter(|injection| !planned(injection)).cloned().collect();
+    actions.extend(unplanned.iter().filter_map(|injection| deletion(injection)));
+    let going = injections.iter().filter(|injection| release(injection, world, *now).is_some());
+    actions.extend(going.map(|injection| Action::ReleaseInjection(injection.name_any())));
+    let paused = is_paused(chaos);
+    let decided = Decided {
+        generation: chaos.metadata.generation,
+        phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
+        paused,
+        ended: None,
+        selected: Some(if complete { Ok(()) } else { Err(UNDOING.to_owned()) }),
+        problems: &[],
+        not_supported: false,
+        targets: Some(&targets),
+    };
+    write_status(&chaos.status.clone().unwrap_or_default(), &decided, &mut actions);
+    actions
+}
+
+const UNDOING: &str = "an earlier fault of this experiment is still being undone on a node";
+
+/// What the Injection of this node should say. What a run has used up of its time is carried over from
+/// `current`.
+fn spec_for(
+    input: &Input<'_>,
+    experiment: &ExperimentReference,
+    node: &str,
+    plan: &NodePlan,
+    current: Option<&Injection>,
+) -> InjectionSpec {
+    let chaos = input.chaos;
+    let paused = is_paused(chaos);
+    let duration = chaos.spec.effective_duration().and_then(GoDuration::to_std);
+    let (run, remaining) = match current {
+        None => (1, duration),
+        Some(current) if current.spec.paused && !paused => {
+            (current.spec.run.saturating_add(1), left(current))
+        }
+        // The first run lasts as long as the spec says now; what is left of a later one is known only here.
+        Some(current) if current.spec.run > 1 => (current.spec.run, current.spec.effective_remaining()),
+        Some(current) => (current.spec.run, duration),
+    };
+    let ahead = remaining.unwrap_or_default();
+    let renewed = after(input.now, ahead.saturating_add(HORIZON));
+    let not_after = current
+        .map(|current| current.spec.not_after.0)
+        .filter(|stands| *stands >= after(input.now, ahead.saturating_add(RENEW)));
+    InjectionSpec {
+        experiment: experiment.clone(),
+        node: node.to_owned(),
+        targets: plan.targets.clone(),
+        fault: plan.fault.clone(),
+        paused,
+        run,
+        remaining: remaining.map(|remaining| GoDuration::from_std(remaining).to_string()),
+        not_after: Time(not_after.unwrap_or(renewed)),
+        lease: GoDuration::from_std(effective_lease(lease_text(chaos))).to_string(),
+    }
+}
+
+fn lease_text(chaos: &NetworkChaos) -> Option<&str> {
+    chaos.annotations().get(LEASE_ANNOTATION).map(String::as_str)
+}
+
+/// What a paused run leaves for the next one.
+fn left(current: &Injection) -> Option<Duration> {
+    let elapsed = this_run(current)
+        .and_then(|status| status.elapsed.as_deref()?.parse::<GoDuration>().ok()?.to_std())
+        .unwrap_or_default();
+    Some(current.spec.effective_remaining()?.saturating_sub(elapsed))
+}
+
+/// Adds the write of the status and its events, if it says anything new.
+fn write_status(old: &ChaosStatus, decided: &Decided<'_>, actions: &mut Vec<Action>) {
+    let new = status::compute(old, decided);
+    if new == *old {
+        return;
+    }
+    let events = status::events(old, &new);
+    actions.push(Action::PatchStatus(Box::new(new)));
+    actions.extend(events.into_iter().map(Action::Emit));
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -1,0 +1,61 @@
+//! The life of an experiment, as computation: what is selected, what each node is to do, what comes
+//! next, and what to say about it.
+//!
+//! Pure: objects and the time come in, actions go out. No clock, no client, no file: the controller
+//! feeds it, and so do the preview and the tests.
+
+pub mod lifecycle;
+pub mod peers;
+pub mod plan;
+pub mod selection;
+pub mod status;
+pub mod wanted;
+pub mod world;
+
+#[cfg(test)]
+mod fixtures;
+
+use crate::api::PROTECTED_NAMESPACES;
+
+/// How far an experiment may reach; options of the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most targets, both ends together, that one experiment may have.
+    pub targets: usize,
+    /// Namespaces whose pods are never targets.
+    pub protected_namespaces: Vec<String>,
+}
+
+/// Most targets of an experiment where nothing else is said: as many as its status lists one by one.
+pub const DEFAULT_TARGETS: usize = crate::api::MAX_RECORDS;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            targets: DEFAULT_TARGETS,
+            protected_namespaces: PROTECTED_NAMESPACES.map(str::to_owned).into(),
+        }
+    }
+}
+
+/// FNV-1a, 64 bits: short names and seeds that stay the same in every build and on every machine.
+pub(crate) fn stable_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stable_hash;
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        // Test vectors of draft-eastlake-fnv, appendix C.
+        for (text, hash) in
+            [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)]
+        {
+            assert_eq!(stable_hash(text), hash, "{text}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The supervisor: the user's own process, which enters the user namespace, starts the sandbox's init and waits.
+//!
+//! It has no threads (`unshare(CLONE_NEWUSER)` refuses a process that has) and does nothing but pass on: lines from
+//! inside to the terminal, signals from the terminal inside. Its death, however it comes, ends the sandbox.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ExitStatus};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, getegid, geteuid, sethostname};
+
+use super::diagnose::{Facts, Step};
+use super::{exec, paths};
+
+/// Why the sandbox could not be entered or did not live.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The kernel or a policy refuses user namespaces.
+    #[error("this machine does not let you make a sandbox: {cure}")]
+    Refused {
+        /// What is wrong, and the command that changes it.
+        cure: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A step that no policy forbids failed.
+    #[error("cannot {action}")]
+    System {
+        /// What was attempted.
+        action: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The sandbox ended although nobody asked it to.
+    #[error("the sandbox ended by itself ({0}): the reason is printed above")]
+    Ended(ExitStatus),
+}
+
+fn system(action: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |source| SandboxError::System { action, source }
+}
+
+/// Enters new user, network, PID, UTS and IPC namespaces; children of this process are inside all of them.
+///
+/// The mount namespace is init's own: this process keeps the user's view of files, to remove the socket at the end.
+pub(crate) fn enter() -> Result<(), SandboxError> {
+    let (uid, gid) = (geteuid(), getegid());
+    let flags = CloneFlags::CLONE_NEWUSER
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
+    unshare(flags).map_err(|errno| refused(Step::Unshare, errno))?;
+    // setgroups must be denied before an unprivileged gid_map is accepted (user_namespaces(7)).
+    let maps = [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {uid} 1")),
+        ("gid_map", format!("0 {gid} 1")),
+    ];
+    for (file, content) in maps {
+        fs::write(format!("/proc/self/{file}"), content).map_err(|e| refused(Step::Map, errno_of(&e)))?;
+    }
+    sethostname("squall").map_err(|errno| refused(Step::Capability, errno))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+fn refused(step: Step, errno: Errno) -> SandboxError {
+    SandboxError::Refused { cure: Facts::read(step, errno).cure(), source: errno.into() }
+}
+
+/// Starts the sandbox's init and waits for its end; `Ok` if the user asked for it.
+///
+/// `show`: write the lines that come from inside to the standard output.
+pub(crate) fn supervise(mut claim: paths::Claim, name: &str, show: bool) -> Result<(), SandboxError> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
+        signals.add(signal);
+    }
+    signals.thread_block().map_err(|e| system("block signals")(e.into()))?;
+    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|e| system("receive signals")(e.into()))?;
+    let (lifeline, theirs) = UnixStream::pair().map_err(system("make the lifeline"))?;
+    // Not kept here: the socket must be dead when the sandbox is.
+    let listener = claim.listener.take().ok_or(io::ErrorKind::NotConnected);
+    let listener = listener.map_err(|e| system("pass on the socket")(e.into()))?;
+    let init = exec::builtin("init")
+        .args([name.as_ref(), claim.state.as_os_str(), claim.socket.as_os_str()])
+        .stdin(OwnedFd::from(listener))
+        .stdout(OwnedFd::from(theirs))
+        // Ctrl-C must reach this process alone: it decides what happens inside.
+        .process_group(0)
+        .spawn()
+        .map_err(system("start the sandbox's init"))?;
+    Supervisor { init, lifeline, signals, show, asked: 0 }.wait()
+}
+
+struct Supervisor {
+    init: Child,
+    lifeline: UnixStream,
+    signals: SignalFd,
+    show: bool,
+    /// How often the user asked for the end.
+    asked: u32,
+}
+
+impl Supervisor {
+    fn wait(mut self) -> Result<(), SandboxError> {
+        let mut talking = true;
+        loop {
+            let events = if talking { PollFlags::POLLIN } else { PollFlags::empty() };
+            let mut ready = [
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.lifeline.as_fd(), events),
+            ];
+            let ready = if talking { ready.as_mut_slice() } else { ready.split_at_mut(1).0 };
+            match poll(ready, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(system("wait for the sandbox")(errno.into())),
+            }
+            let spoke = ready.get(1).and_then(PollFd::any).unwrap_or(false);
+            if spoke {
+                talking = self.pass_on();
+            }
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                if signal.ssi_signo != Signal::SIGCHLD as u32 {
+                    self.ask();
+                }
+            }
+            if let Some(status) = self.init.try_wait().map_err(system("wait for the sandbox"))? {
+                while self.pass_on() {}
+                return if self.asked > 0 { Ok(()) } else { Err(SandboxError::Ended(status)) };
+            }
+        }
+    }
+
+    /// Copies what came from inside to the terminal; false when nothing more will come.
+    fn pass_on(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let Ok(count @ 1..) = self.lifeline.read(&mut buffer) else { return false };
+        if let (true, Some(text)) = (self.show, buffer.get(..count)) {
+            let mut out = io::stdout().lock();
+            if let Err(error) = out.write_all(text).and_then(|()| out.flush()) {
+                // Nobody reads any more (`squall playground | head`): the playground itself goes on.
+                tracing::debug!(%error, "standard output is closed");
+                self.show = false;
+            }
+        }
+        true
+    }
+
+    /// First time: end in order. Again: at once.
+    fn ask(&mut self) {
+        self.asked += 1;
+        let signal = if self.asked == 1 { Signal::SIGTERM } else { Signal::SIGKILL };
+        let Ok(pid) = i32::try_from(self.init.id()) else { return };
+        if let Err(error) = kill(Pid::from_raw(pid), signal) {
+            tracing::debug!(%error, "the sandbox is already gone");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! An API server with a few objects, controllers on it, and daemons that do as they are told.
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use http::{Request, Response};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use squall::api::{
+    ChaosStatus, Injection, InjectionStatus, NetworkChaos, SYSTEM_NAMESPACE, TargetPhase, TargetStatus,
+    admit, custom_kinds,
+};
+use squall::apiserver::{
+    Admission, ApiServer, ByteStream, Cause, Config, LogOptions, NodeAccess, Resource as Served, StatusError,
+};
+use squall::controller::{self, LeaseTimes, Options};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long anything is waited for; nothing takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Cluster {
+    client: Client,
+    tasks: RefCell<JoinSet<()>>,
+}
+
+/// A controller under way.
+pub(crate) struct Controller {
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), controller::ControllerError>>,
+}
+
+impl Controller {
+    /// Ends it in order.
+    pub(crate) async fn stop(self) {
+        self.shutdown.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Ends it without a chance to give anything back.
+    pub(crate) fn kill(self) {
+        self.task.abort();
+    }
+}
+
+struct Admit;
+
+impl Admission for Admit {
+    fn admit(&self, resource: &Served, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<Cause>> {
+        let cause = |problem: squall::api::Problem| Cause { field: problem.path, message: problem.what };
+        admit(resource.group, resource.kind, old, new)
+            .map_err(|problems| problems.into_iter().map(cause).collect())
+    }
+}
+
+/// Nobody asks for logs or proxies here.
+struct Nowhere;
+
+impl NodeAccess for Nowhere {
+    fn log(&self, _: &str, _: &str, _: LogOptions) -> BoxFuture<'static, Result<ByteStream, StatusError>> {
+        async { Ok(futures::stream::empty().boxed() as ByteStream) }.boxed()
+    }
+
+    fn proxy(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<u16>,
+        _: Request<bytes::Bytes>,
+    ) -> BoxFuture<'static, Result<Response<bytes::Bytes>, StatusError>> {
+        async { Ok(Response::new(bytes::Bytes::new())) }.boxed()
+    }
+}
+
+impl Cluster {
+    /// Two nodes, two web pods, a database with its Service, and the API server's own Service.
+    pub(crate) async fn start() -> Self {
+        let mut resources = Served::builtin();
+        resources.extend(custom_kinds().iter().map(|kind| Served {
+            group: kind.group,
+            version: kind.version,
+            plural: kind.plural,
+            kind: kind.kind,
+            namespaced: true,
+            status: true,
+            selectable: kind.selectable,
+        }));
+        let server = ApiServer::new(Config::new(resources, Arc::new(Admit), Arc::new(Nowhere)));
+        let cluster = Self { client: server.client("default"), tasks: RefCell::default() };
+        let client = &cluster.client;
+        make::<k8s_openapi::api::core::v1::Namespace>(
+            &Api::all(client.clone()),
+            json!({"metadata": {"name": SYSTEM_NAMESPACE}}),
+        )
+        .await;
+        for name in ["n1", "n2"] {
+            make::<k8s_openapi::api::core::v1::Node>(
+                &Api::all(client.clone()),
+                json!({"metadata": {"name": name}}),
+            )
+            .await;
+        }
+        cluster.pod("web-1", "web", "n1", "10.0.1.1").await;
+        cluster.pod("web-2", "web", "n2", "10.0.2.1").await;
+        cluster.pod("db", "db", "n2", "10.0.2.2").await;
+        for (name, address) in [("db", "10.96.0.2"), ("kubernetes", "10.96.0.99")] {
+            let spec = json!({"clusterIP": address, "clusterIPs": [address], "ports": [{"port": 80}]});
+            make::<k8s_openapi::api::core::v1::Service>(
+                &cluster.api("default"),
+                json!({"metadata": {"name": name}, "spec": spec}),
+            )
+            .await;
+        }
+        make::<k8s_openapi::api::discovery::v1::EndpointSlice>(
+            &cluster.api("default"),
+            json!({"metadata": {"name": "db-1", "labels": {"kubernetes.io/service-name": "db"}},
+                "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.2.2"], "conditions": {"ready": true}}]}),
+        )
+        .await;
+        cluster
+    }
+
+    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) async fn pod(&self, name: &str, app: &str, node: &str, address: &str) {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = self.api("default");
+        make(
+            &pods,
+            json!({"metadata": {"name": name, "labels": {"app": app}},
+                "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}}),
+        )
+        .await;
+        let status = json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}});
+        pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    pub(crate) fn controller(&self, identity: &str) -> Controller {
+        self.controller_with(identity, LeaseTimes::default())
+    }
+
+    pub(crate) fn controller_with(&self, identity: &str, lease: LeaseTimes) -> Controller {
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let options = Options { lease, ..Options::new(identity) };
+        // A dropped handle leaves the controller running until the test is over.
+        let asked = async move {
+            if asked.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let task = tokio::spawn(controller::run(self.client.clone(), options, asked));
+        Controller { shutdown, task }
+    }
+
+    /// Starts the daemons of all nodes.
+    pub(crate) fn daemons(&self) {
+        self.tasks.borrow_mut().spawn(daemons(self.client.clone()));
+    }
+
+    pub(crate) async fn create(&self, name: &str, spec: Value) {
+        let mut whole = json!({
+            "action": "partition", "mode": "all", "selector": {"labelSelectors": {"app": "web"}},
+            "target": {"mode": "all", "selector": {"labelSelectors": {"app": "db"}}},
+        });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        make::<NetworkChaos>(&self.api("default"), json!({"metadata": {"name": name}, "spec": whole})).await;
+    }
+
+    pub(crate) async fn patch(&self, name: &str, patch: Value) {
+        let api: Api<NetworkChaos> = self.api("default");
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        let api: Api<NetworkChaos> = self.api("default");
+        drop(api.delete(name, &DeleteParams::default()).await.unwrap());
+    }
+
+    /// Waits until the status of an experiment is as `wanted`, and gives it.
+    pub(crate) async fn experiment(&self, name: &str, wanted: impl Fn(&ChaosStatus) -> bool) -> ChaosStatus {
+        let api: Api<NetworkChaos> = self.api("default");
+        let last = RefCell::new(ChaosStatus::default());
+        let reached = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let status = api.get_status(name).await.unwrap().status.unwrap_or_default();
+                let good = wanted(&status);
+                *last.borrow_mut() = status;
+                if good {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(reached.await.is_ok(), "{name} stays at {:#?}", last.borrow());
+        last.into_inner()
+    }
+
+    pub(crate) async fn gone(&self, name: &str) {
+        let api: Api<NetworkChaos> = self.api("default");
+        self.until("the experiment is gone", async || api.get_opt(name).await.unwrap().is_none()).await;
+    }
+
+    pub(crate) async fn no_injections(&self) {
+        self.until("no Injection is left", async || self.injections().await.is_empty()).await;
+    }
+
+    /// All Injections, by node.
+    pub(crate) async fn injections(&self) -> Vec<Injection> {
+        let mut all = list::<Injection>(&self.api(SYSTEM_NAMESPACE)).await;
+        all.sort_by(|a, b| a.spec.node.cmp(&b.spec.node));
+        all
+    }
+
+    pub(crate) async fn until(&self, what: &str, good: impl AsyncFn() -> bool) {
+        let reached = tokio::time::timeout(PATIENCE, async {
+            while !good().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(reached.await.is_ok(), "not in time: {what}");
+    }
+
+    async fn events(&self, experiment: &str) -> Vec<Event> {
+        let about = |event: &Event| {
+            event.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some(experiment)
+        };
+        list::<Event>(&self.api("default")).await.into_iter().filter(about).collect()
+    }
+
+    pub(crate) async fn event(&self, experiment: &str, reason: &str) {
+        let there = async || {
+            self.events(experiment).await.iter().any(|event| event.reason.as_deref() == Some(reason))
+        };
+        self.until(reason, there).await;
+    }
+
+    /// Waits for the last event of an experiment's life, and gives all reasons in alphabetical order.
+    pub(crate) async fn event_reasons(&self, experiment: &str) -> Vec<String> {
+        self.event(experiment, "Deleted").await;
+        let mut reasons: Vec<_> =
+            self.events(experiment).await.into_iter().filter_map(|event| event.reason).collect();
+        reasons.sort_unstable();
+        reasons
+    }
+
+    /// The controllers that published events on an experiment.
+    pub(crate) async fn event_reporters(&self, experiment: &str) -> Vec<String> {
+        self.event(experiment, "Applied").await;
+        let all = self.events(experiment).await.into_iter().filter_map(|event| event.reporting_instance);
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+async fn make<K>(api: &Api<K>, value: Value)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    let mut value = value;
+    value["apiVersion"] = K::api_version(&()).into();
+    value["kind"] = K::kind(&()).into();
+    let object: K = serde_json::from_value(value).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+async fn list<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> Vec<K> {
+    api.list(&kube::api::ListParams::default()).await.unwrap().items
+}
+
+/// The daemons of all nodes: each Injection is done at once and reported.
+async fn daemons(client: Client) {
+    let api: Api<Injection> = Api::namespaced(client, SYSTEM_NAMESPACE);
+    let mut watch =
+        Box::pin(watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects());
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        tokio::select! {
+            _ = watch.next() => {}
+            _ = tick.tick() => {}
+        }
+        for injection in list(&api).await {
+            let status = obey(&injection);
+            if injection.status.as_ref() != Some(&status) {
+                let patch = Patch::Merge(json!({"status": status}));
+                // It may be gone by now.
+                drop(api.patch_status(&injection.name_any(), &PatchParams::default(), &patch).await);
+            }
+        }
+    }
+}
+
+fn obey(injection: &Injection) -> InjectionStatus {
+    let spec = &injection.spec;
+    let old = injection.status.clone().unwrap_or_default();
+    let mut status = InjectionStatus {
+        observed_generation: injection.metadata.generation.unwrap_or_default(),
+        observed_run: spec.run,
+        ..InjectionStatus::default()
+    };
+    let same_run = old.observed_run == spec.run;
+    status.started_at = old.started_at.clone().filter(|_| same_run);
+    status.ended = old.ended.clone().filter(|_| same_run);
+    let since = status.started_at.as_ref().map(|started| Timestamp::now().duration_since(started.0));
+    let is_over = spec
+        .effective_remaining()
+        .zip(since)
+        .is_some_and(|(left, since)| since >= SignedDuration::try_from(left).unwrap());
+    if is_over && !spec.paused {
+        status.ended = Some("DurationElapsed".to_owned());
+    }
+    let absent = injection.metadata.deletion_timestamp.is_some() || status.ended.is_some() || spec.paused;
+    status.wanted = Some(if absent { "Absent" } else { "Present" }.to_owned());
+    if spec.paused {
+        status.elapsed = Some("0s".to_owned());
+    }
+    status.targets = spec
+        .targets
+        .iter()
+        .map(|target| {
+            let known = old.targets.iter().find(|status| status.target == *target);
+            let was = known.map_or(TargetPhase::Waiting, |status| status.phase);
+            let phase = match was {
+                _ if !absent => TargetPhase::Injected,
+                TargetPhase::Injected => TargetPhase::Recovered,
+                other => other,
+            };
+            TargetStatus {
+                target: target.clone(),
+                phase,
+                evidence: Some("seen".to_owned()),
+                error: None,
+                since: known.filter(|_| was == phase).map_or_else(now, |status| status.since.clone()),
+                injected_count: u32::from(phase != TargetPhase::Waiting),
+                recovered_count: u32::from(phase == TargetPhase::Recovered),
+            }
+        })
+        .collect();
+    if !absent {
+        status.started_at.get_or_insert_with(now);
+    }
+    status
+}
+
+/// As the API server stores it: whole seconds.
+fn now() -> Time {
+    Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap())
+}

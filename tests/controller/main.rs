@@ -1,0 +1,197 @@
+//! The real controller against an API server in the same process, with simulated daemons.
+
+mod cluster;
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use squall::api::{ConditionKind, DesiredPhase, NetworkEffect};
+use squall::controller::LeaseTimes;
+
+use cluster::Cluster;
+
+#[tokio::test]
+async fn a_partition_reaches_every_node_with_the_right_peers_and_goes_again() {
+    let cluster = Cluster::start().await;
+    cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("cut", json!({})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+
+    let injections = cluster.injections().await;
+    let nodes: Vec<_> = injections.iter().map(|injection| injection.spec.node.as_str()).collect();
+    assert_eq!(nodes, ["n1", "n2"]);
+    for injection in &injections {
+        let network = injection.spec.fault.network.as_ref().unwrap();
+        assert_eq!(network.exempt.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.96.0.99/32"]);
+        for end in &network.ends {
+            let (rule, expected) = match end.selector_key.as_str() {
+                "." => (end.egress.as_ref().unwrap(), vec!["10.0.2.2/32", "10.96.0.2/32"]),
+                _ => (end.ingress.as_ref().unwrap(), vec!["10.0.1.1/32", "10.0.2.1/32"]),
+            };
+            let peers = rule.peers.iter().flatten().map(|peer| peer.network.to_string());
+            assert_eq!(peers.collect::<Vec<_>>(), expected, "{}", end.selector_key);
+            assert_eq!(rule.action, NetworkEffect::Drop);
+        }
+    }
+
+    cluster.delete("cut").await;
+    cluster.gone("cut").await;
+    assert!(cluster.injections().await.is_empty());
+    assert_eq!(cluster.event_reasons("cut").await, ["Applied", "Deleted", "Recovered", "Started"]);
+}
+
+#[tokio::test]
+async fn a_run_ends_when_its_daemons_say_so_and_does_not_start_again() {
+    let cluster = Cluster::start().await;
+    let controller = cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("short", json!({"duration": "200ms"})).await;
+    let is_over = |status: &squall::api::ChaosStatus| {
+        status.experiment.ended.is_some() && status.is(ConditionKind::AllRecovered)
+    };
+    let over = cluster.experiment("short", is_over).await;
+    assert_eq!(over.experiment.ended.as_deref(), Some("DurationElapsed"));
+    assert_eq!(over.experiment.desired_phase, Some(DesiredPhase::Stop));
+    assert_eq!(over.experiment.container_records.len(), 3);
+    cluster.no_injections().await;
+
+    controller.stop().await;
+    cluster.controller("c2");
+    cluster.create("next", json!({})).await;
+    cluster.experiment("next", |status| status.is(ConditionKind::AllInjected)).await;
+    let names: Vec<_> = cluster.injections().await.iter().map(|i| i.spec.experiment.name.clone()).collect();
+    assert_eq!(names, ["next", "next"], "the new controller left what is over as it is");
+    let after = cluster.experiment("short", |_| true).await;
+    assert_eq!(after, over);
+}
+
+#[tokio::test]
+async fn what_cannot_be_injected_yet_is_said() {
+    let cluster = Cluster::start().await;
+    cluster.controller("c1");
+    cluster.create("slow", json!({"action": "delay", "delay": {"latency": "150ms"}})).await;
+    let status = cluster.experiment("slow", |status| status.is(ConditionKind::Invalid)).await;
+    let message = status.condition(ConditionKind::Invalid).unwrap().message.clone().unwrap();
+    assert!(message.contains("\"delay\"") && message.contains("partition"), "{message}");
+    cluster.event("slow", "NotSupported").await;
+    cluster.patch("slow", json!({"spec": {"action": "partition"}})).await;
+    cluster.daemons();
+    cluster.experiment("slow", |status| status.is(ConditionKind::AllInjected)).await;
+}
+
+#[tokio::test]
+async fn an_empty_selection_is_tried_again_when_a_pod_comes() {
+    let cluster = Cluster::start().await;
+    cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("early", json!({"selector": {"labelSelectors": {"app": "late"}}})).await;
+    let status = cluster.experiment("early", |status| !status.conditions.is_empty()).await;
+    assert!(!status.is(ConditionKind::Selected));
+    cluster.pod("late", "late", "n1", "10.0.1.9").await;
+    cluster.experiment("early", |status| status.is(ConditionKind::AllInjected)).await;
+}
+
+#[tokio::test]
+async fn pause_and_resume() {
+    let cluster = Cluster::start().await;
+    cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("cut", json!({"duration": "1h"})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+    let pause = |value: &str| json!({"metadata": {"annotations": {squall::api::PAUSE_ANNOTATION: value}}});
+    cluster.patch("cut", pause("true")).await;
+    cluster
+        .experiment("cut", |status| {
+            status.is(ConditionKind::Paused) && status.is(ConditionKind::AllRecovered)
+        })
+        .await;
+    cluster.patch("cut", pause("false")).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+    assert!(cluster.injections().await.iter().all(|injection| injection.spec.run == 2));
+}
+
+#[tokio::test]
+async fn injections_without_an_experiment_are_taken_away() {
+    let cluster = Cluster::start().await;
+    let controller = cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("cut", json!({})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+    controller.stop().await;
+    // Somebody forces it out of the way while no controller is there.
+    cluster.patch("cut", json!({"metadata": {"finalizers": null}})).await;
+    cluster.delete("cut").await;
+    assert_eq!(cluster.injections().await.len(), 2);
+    cluster.controller("c2");
+    cluster.no_injections().await;
+}
+
+fn quick() -> LeaseTimes {
+    LeaseTimes { duration: Duration::from_secs(1), renew_every: Duration::from_millis(100) }
+}
+
+async fn holder(cluster: &Cluster) -> Option<String> {
+    let lease: Lease = cluster.api("squall-system").get_opt("squall-controller").await.unwrap()?;
+    lease.spec?.holder_identity
+}
+
+#[tokio::test]
+async fn of_two_controllers_one_acts_and_the_other_takes_over() {
+    let cluster = Cluster::start().await;
+    let first = cluster.controller_with("first", quick());
+    cluster.until("somebody leads", async || holder(&cluster).await.is_some()).await;
+    let second = cluster.controller_with("second", quick());
+    cluster.daemons();
+    cluster.create("one", json!({})).await;
+    cluster.experiment("one", |status| status.is(ConditionKind::AllInjected)).await;
+    assert_eq!(cluster.event_reporters("one").await, ["first"]);
+
+    // Killed: no Lease is given back, it has to run out.
+    first.kill();
+    cluster.until("the second leads", async || holder(&cluster).await.as_deref() == Some("second")).await;
+    cluster.delete("one").await;
+    cluster.gone("one").await;
+
+    // Stopped in order: the next one need not wait.
+    let third = cluster.controller_with("third", quick());
+    second.stop().await;
+    cluster.until("the third leads", async || holder(&cluster).await.as_deref() == Some("third")).await;
+    cluster.create("two", json!({})).await;
+    cluster.experiment("two", |status| status.is(ConditionKind::AllInjected)).await;
+    third.stop().await;
+    assert_eq!(holder(&cluster).await, None);
+}
+
+#[tokio::test]
+async fn a_leader_whose_lease_is_taken_stops_acting() {
+    let cluster = Cluster::start().await;
+    cluster.controller_with("c1", quick());
+    cluster.until("it leads", async || holder(&cluster).await.is_some()).await;
+    let leases: kube::Api<Lease> = cluster.api("squall-system");
+    let taken = json!({"spec": {"holderIdentity": "usurper", "leaseDurationSeconds": 3600}});
+    leases.patch("squall-controller", &PatchParams::default(), &Patch::Merge(taken)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.create("cut", json!({})).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(cluster.injections().await.is_empty());
+    let untouched = cluster.experiment("cut", |_| true).await;
+    assert_eq!(untouched, squall::api::ChaosStatus::default());
+    assert_eq!(holder(&cluster).await.as_deref(), Some("usurper"));
+}
+
+#[tokio::test]
+async fn the_lease_is_renewed_as_a_heartbeat() {
+    let cluster = Cluster::start().await;
+    cluster.controller_with("c1", quick());
+    cluster.until("it leads", async || holder(&cluster).await.is_some()).await;
+    let version = async || {
+        let lease: Lease = cluster.api("squall-system").get("squall-controller").await.unwrap();
+        lease.resource_version()
+    };
+    let before = version().await;
+    cluster.until("it is renewed", async || version().await != before).await;
+}

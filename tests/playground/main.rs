@@ -1,0 +1,8 @@
+//! The playground as its users meet it: the whole stack, as an ordinary user, on this machine's kernel.
+#![cfg(test)]
+#![cfg(feature = "playground")]
+
+mod cluster;
+mod harness;
+mod partition;
+mod system;
