@@ -11,10 +11,10 @@ use hyper::body::Frame;
 use serde_json::{Value, json};
 use tower::BoxError;
 
-use super::patch::Patch;
+use super::patch::Update;
 use super::request::{Part, Query, Target, delete_options, json_body};
 use super::store::{Key, Object, Scope, Store};
-use super::write::{Update, Writer};
+use super::write::Writer;
 use super::{ApiServer, Resource, StatusError, watch};
 
 /// Largest request body, as in the real server.
@@ -49,7 +49,7 @@ impl ApiServer {
             return Ok(respond(StatusCode::OK, version.to_string()));
         }
         let target = Target::parse(&self.0.config.resources, request.uri().path())?;
-        if matches!(target.part, Part::Log | Part::Proxy { .. }) {
+        if matches!(target.part, Part::Log | Part::Proxy(..)) {
             return self.reach_pod(request, &target).await;
         }
         if !accepts_json(request.headers()) {
@@ -82,7 +82,7 @@ impl ApiServer {
                 return Ok(respond(StatusCode::OK, body));
             }
             Method::PUT => Update::Replace(json_body(json_bytes(request)?)?),
-            Method::PATCH => Update::Patch(Patch::parse(content_type(request.headers()), request.body())?),
+            Method::PATCH => Update::parse(content_type(request.headers()), request.body())?,
             _ => return Err(StatusError::method_not_allowed()),
         };
         let mut store = self.0.store();
@@ -139,7 +139,7 @@ impl ApiServer {
         let pod = self.0.store().get(target.table, &target.key).cloned();
         let pod = pod.ok_or_else(|| StatusError::not_found(target.resource, name))?;
         let node = &self.0.config.node;
-        if let Part::Proxy { port, rest } = &target.part {
+        if let Part::Proxy(port, rest) = &target.part {
             let mut inner = request.clone();
             let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
             let uri = format!("{rest}{query}").parse();
@@ -220,14 +220,12 @@ fn json_bytes(request: &Request<Bytes>) -> Result<&[u8], StatusError> {
 /// Whether an answer in plain JSON is among what the client takes. One that asks for a table, for metadata only or for
 /// protobuf nearly always names JSON as well; one that does not is told so.
 fn accepts_json(headers: &HeaderMap) -> bool {
-    let accepted: Vec<&str> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    accepted.is_empty()
-        || accepted.iter().flat_map(|value| value.split(',')).any(|media| {
-            let mut parts = media.split(';').map(str::trim);
-            matches!(parts.next(), Some(JSON | "application/*" | "*/*"))
-                && !parts.any(|part| part.starts_with("as="))
-        })
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    accepted.split(',').any(|media| {
+        let mut parts = media.split(';').map(str::trim);
+        matches!(parts.next(), Some(JSON | "application/*" | "*/*"))
+            && !parts.any(|part| part.starts_with("as="))
+    })
 }
 
 /// The container whose log is meant.

@@ -12,29 +12,20 @@ use super::StatusError;
 /// What a PATCH is answered with when it comes in another format.
 pub(super) const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json";
 
-/// As the real server: more operations than this in one JSON patch are refused.
-const MAX_OPERATIONS: usize = 10_000;
-
-/// A patch, read but not applied.
-#[derive(Debug)]
-pub(super) enum Patch {
+/// How a stored object is to change: a PUT brings all of it, a PATCH one of the two formats.
+pub(super) enum Update {
+    Replace(Value),
     Json(Vec<PatchOperation>),
     Merge(Value),
 }
 
-impl Patch {
+impl Update {
     /// Reads a patch of the format that the content type names.
     pub(super) fn parse(content_type: &str, body: &[u8]) -> Result<Self, StatusError> {
         let bad =
             |error: serde_json::Error| StatusError::bad_request(format!("error decoding patch: {error}"));
         match content_type {
-            "application/json-patch+json" => {
-                let operations: Vec<PatchOperation> = serde_json::from_slice(body).map_err(bad)?;
-                if operations.len() > MAX_OPERATIONS {
-                    return Err(StatusError::too_large_body(MAX_OPERATIONS));
-                }
-                Ok(Self::Json(operations))
-            }
+            "application/json-patch+json" => Ok(Self::Json(serde_json::from_slice(body).map_err(bad)?)),
             "application/merge-patch+json" => {
                 let patch: Value = serde_json::from_slice(body).map_err(bad)?;
                 if !patch.is_object() {
@@ -46,16 +37,17 @@ impl Patch {
         }
     }
 
-    /// The object with the patch applied: all of it or nothing.
-    pub(super) fn apply(&self, object: &Value) -> Result<Value, StatusError> {
+    /// The object with the change applied: all of it or nothing.
+    pub(super) fn apply(self, object: &Value) -> Result<Value, StatusError> {
         let mut object = object.clone();
         match self {
-            Self::Merge(patch) => json_patch::merge(&mut object, patch),
+            Self::Replace(new) => object = new,
+            Self::Merge(patch) => json_patch::merge(&mut object, &patch),
             Self::Json(operations) => {
                 for operation in operations {
-                    if !tests_for_absence(operation, &object) {
+                    if !tests_for_absence(&operation, &object) {
                         // Reverting is not needed: the copy is dropped with the error.
-                        json_patch::patch_unsafe(&mut object, std::slice::from_ref(operation))
+                        json_patch::patch_unsafe(&mut object, std::slice::from_ref(&operation))
                             .map_err(|_unnamed| StatusError::patch_rejected())?;
                     }
                 }

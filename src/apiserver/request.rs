@@ -28,16 +28,13 @@ pub(super) struct Target<'c> {
 }
 
 /// The subresource that a path ends in.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 pub(super) enum Part {
     Object,
     Status,
     Log,
-    /// `rest` is the path behind `/proxy`, with its leading slash and as the client escaped it.
-    Proxy {
-        port: Option<u16>,
-        rest: String,
-    },
+    /// The port, and the path behind `/proxy` with its leading slash and as the client escaped it.
+    Proxy(Option<u16>, String),
 }
 
 impl<'c> Target<'c> {
@@ -74,7 +71,7 @@ impl<'c> Target<'c> {
             [name, "proxy", ..] if is_pod => {
                 let (name, port) = pod_and_port(&decode(name))?;
                 let rest = path.splitn(8, '/').last()?.strip_prefix("proxy")?;
-                (name, Part::Proxy { port, rest: if rest.is_empty() { "/" } else { rest }.to_owned() })
+                (name, Part::Proxy(port, if rest.is_empty() { "/" } else { rest }.to_owned()))
             }
             _ => return None,
         };
@@ -116,12 +113,9 @@ impl Query {
     }
 
     fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, StatusError> {
-        let parse = |text: &str| {
-            text.parse().map_err(|_not_a_number| {
-                StatusError::bad_request(format!("invalid value {text:?} for the query parameter {name}"))
-            })
-        };
-        self.get(name).map(parse).transpose()
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let why = || StatusError::bad_request(format!("invalid value {text:?} for the parameter {name}"));
+        text.parse().ok().ok_or_else(why).map(Some)
     }
 
     /// Whether the write is only to be tried; `All` is the only stage there is.
@@ -153,12 +147,8 @@ impl Query {
         let why = match (self.get("resourceVersionMatch"), version) {
             (None, _) | (Some("NotOlderThan"), Some(_)) => return Ok((version, false)),
             (Some("Exact"), Some(1..)) => return Ok((version, true)),
-            (Some("Exact"), Some(0)) => {
-                "Forbidden: resourceVersionMatch \"exact\" is forbidden for version \"0\""
-            }
-            (Some("Exact" | "NotOlderThan"), None) => {
-                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-            }
+            (Some("Exact"), Some(0)) => "Forbidden: \"exact\" is forbidden for resourceVersion \"0\"",
+            (Some("Exact" | "NotOlderThan"), None) => "Forbidden: it is forbidden without resourceVersion",
             _ => "Unsupported value: supported values: \"Exact\", \"NotOlderThan\"",
         };
         Err(StatusError::invalid_list_options("resourceVersionMatch", why))

@@ -8,13 +8,12 @@ use serde_json::Value;
 use super::{Resource, StatusError};
 
 /// Both selectors of a request, parsed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Selector {
     labels: Vec<LabelRequirement>,
     fields: Vec<FieldRequirement>,
 }
 
-#[derive(Debug)]
 struct LabelRequirement {
     key: String,
     /// `None`: any value will do.
@@ -23,7 +22,6 @@ struct LabelRequirement {
     negated: bool,
 }
 
-#[derive(Debug)]
 struct FieldRequirement {
     pointer: String,
     equal: bool,
@@ -69,12 +67,8 @@ fn parse_label(text: &str) -> Option<LabelRequirement> {
         let values =
             values.trim_end().strip_suffix(')')?.split(',').map(label_value).collect::<Option<_>>()?;
         let (key, operator) = head.trim().rsplit_once(char::is_whitespace)?;
-        let negated = match operator {
-            "in" => false,
-            "notin" => true,
-            _ => return None,
-        };
-        (key, Some(values), negated)
+        let known = ["in", "notin"].iter().position(|known| *known == operator)?;
+        (key, Some(values), known == 1)
     } else if let Some((key, value)) = text.split_once("!=") {
         (key, Some(vec![label_value(value)?]), true)
     } else if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
@@ -107,8 +101,7 @@ fn parse_field(resource: &Resource, text: &str) -> Result<FieldRequirement, Stat
     if !always.contains(&path) && !resource.selectable.contains(&path) {
         return Err(StatusError::bad_request(format!("field label not supported: {path}")));
     }
-    let pointer = format!("/{}", path.replace('.', "/"));
-    Ok(FieldRequirement { pointer, equal, value: value.to_owned() })
+    Ok(FieldRequirement { pointer: format!("/{}", path.replace('.', "/")), equal, value: value.to_owned() })
 }
 
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
@@ -176,7 +169,7 @@ mod tests {
             ("", "spec.nodeName"),
             ("", "spec.containers=x"),
         ] {
-            let error = Selector::parse(&pods(), labels, fields).unwrap_err();
+            let error = Selector::parse(&pods(), labels, fields).err().unwrap();
             assert_eq!(error.reason(), "BadRequest", "labels {labels:?}, fields {fields:?}");
         }
     }

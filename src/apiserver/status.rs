@@ -144,8 +144,8 @@ impl StatusError {
     }
 
     pub(super) fn unsupported_media_type(accepted: &str) -> Self {
-        let why = "the body of the request was in an unknown format - accepted media types include";
-        let message = format!("{why}: {accepted}");
+        let why = "the body of the request was in an unknown format - accepted media types include: ";
+        let message = [why, accepted].concat();
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 

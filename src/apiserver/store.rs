@@ -14,7 +14,6 @@ use super::selectors::Selector;
 use super::watch::Event;
 
 /// A stored object with its encoding, which lists, gets and watches share.
-#[derive(Debug)]
 pub(super) struct Object {
     pub(super) value: Value,
     pub(super) json: Bytes,
@@ -40,12 +39,19 @@ pub(super) fn meta<'v>(object: &'v Value, field: &str) -> &'v str {
     object.get("metadata").and_then(|metadata| metadata.get(field)?.as_str()).unwrap_or_default()
 }
 
-/// Sets or removes a member of the metadata, which must be an object.
+/// Sets or removes a member of the metadata.
 pub(super) fn set_meta(object: &mut Value, field: &str, value: Option<Value>) {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+    if let Some(metadata) = object.get_mut("metadata") {
+        set_member(metadata, field, value);
+    }
+}
+
+/// Sets or removes a member of an object.
+pub(super) fn set_member(object: &mut Value, field: &str, value: Option<Value>) {
+    if let Some(map) = object.as_object_mut() {
         match value {
-            Some(value) => metadata.insert(field.to_owned(), value),
-            None => metadata.remove(field),
+            Some(value) => map.insert(field.to_owned(), value),
+            None => map.remove(field),
         };
     }
 }
@@ -54,7 +60,6 @@ pub(super) fn set_meta(object: &mut Value, field: &str, value: Option<Value>) {
 pub(super) type Key = (String, String);
 
 /// Which objects a list or watch is about.
-#[derive(Debug)]
 pub(super) struct Scope {
     /// Empty: all namespaces.
     pub(super) namespace: String,
@@ -69,7 +74,6 @@ impl Scope {
 }
 
 /// One write: what was there, what is there now.
-#[derive(Debug)]
 struct Change {
     version: u64,
     old: Option<Arc<Object>>,
@@ -83,16 +87,16 @@ impl Change {
     fn event(&self, scope: &Scope) -> Option<Event> {
         let old = self.old.as_ref().filter(|old| scope.contains(old));
         let new = self.new.as_ref().filter(|new| scope.contains(new));
-        match (old, new) {
-            (None, None) => None,
-            (None, Some(new)) => Some(Event { kind: "ADDED", object: new.json.clone() }),
-            (Some(_), Some(new)) => Some(Event { kind: "MODIFIED", object: new.json.clone() }),
+        let (kind, object) = match (old, new) {
+            (None, None) => return None,
+            (None, Some(new)) => ("ADDED", &new.json),
+            (Some(_), Some(new)) => ("MODIFIED", &new.json),
             (Some(old), None) => {
-                let last =
-                    self.last.get_or_init(|| Object::new(old.value.clone(), self.version).json.clone());
-                Some(Event { kind: "DELETED", object: last.clone() })
+                let last = || Object::new(old.value.clone(), self.version).json.clone();
+                ("DELETED", self.last.get_or_init(last))
             }
-        }
+        };
+        Some(Event { kind, object: object.clone() })
     }
 
     fn size(&self) -> usize {
@@ -100,14 +104,13 @@ impl Change {
     }
 }
 
-#[derive(Debug)]
 struct Watcher {
     scope: Scope,
     events: mpsc::Sender<Event>,
 }
 
 /// All objects of one resource.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Table {
     objects: BTreeMap<Key, Arc<Object>>,
     history: VecDeque<Arc<Change>>,
@@ -134,8 +137,10 @@ impl Default for Limits {
     }
 }
 
+/// The events that a watch begins with, and the queue of all that follow.
+pub(super) type Opened = (Vec<Event>, mpsc::Receiver<Event>);
+
 /// Every table, and the counter.
-#[derive(Debug)]
 pub(super) struct Store {
     version: u64,
     tables: Vec<Table>,
@@ -203,19 +208,14 @@ impl Store {
         stored
     }
 
-    /// Opens a watch: the events that come first, and the queue of all that follow. With `since`, first are the changes
-    /// after that version, else one `ADDED` for each object; `Err` is the oldest version that `since` could be.
-    pub(super) fn watch(
-        &mut self,
-        table: usize,
-        scope: Scope,
-        since: Option<u64>,
-    ) -> Result<(Vec<Event>, mpsc::Receiver<Event>), u64> {
+    /// Opens a watch. With `since`, it begins with the changes after that version, else with one `ADDED` for each object;
+    /// `Err` is the oldest version that `since` could be.
+    pub(super) fn watch(&mut self, table: usize, scope: Scope, since: Option<u64>) -> Result<Opened, u64> {
         let first = match since {
-            None => self
-                .list(table, &scope)
-                .map(|(_, object)| Event { kind: "ADDED", object: object.json.clone() })
-                .collect(),
+            None => {
+                let added = |object: &Object| Event { kind: "ADDED", object: object.json.clone() };
+                self.list(table, &scope).map(|(_, object)| added(object)).collect()
+            }
             Some(since) => self.history(table, &scope, since)?,
         };
         let (events, queue) = mpsc::channel(self.limits.watch_queue);

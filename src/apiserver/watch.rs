@@ -16,7 +16,6 @@ use super::store::Scope;
 use super::{Inner, Resource, StatusError};
 
 /// One line of a watch.
-#[derive(Debug, Clone)]
 pub(super) struct Event {
     /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
     pub(super) kind: &'static str,

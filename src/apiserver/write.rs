@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::patch::Patch;
+use super::patch::Update;
 use super::request::check_kind;
 use super::selectors::Selector;
-use super::store::{Key, Object, Scope, Store, meta, set_meta};
+use super::store::{Key, Object, Scope, Store, meta, set_member, set_meta};
 use super::{Cause, Config, Resource, StatusError};
 
 /// Grace of a pod that names none: the API's default for `spec.terminationGracePeriodSeconds`.
@@ -26,11 +26,11 @@ const SYSTEM_FIELDS: [&str; 4] =
 /// A longer `generateName` is cut, so that the name fits a DNS label.
 const MAX_GENERATE_NAME: usize = 58;
 
-/// How a stored object is to change.
-pub(super) enum Update {
-    Replace(Value),
-    Patch(Patch),
-}
+/// The object as a write left it.
+type Stored = Result<Arc<Object>, StatusError>;
+
+/// What was deleted, and whether it is gone already.
+type Deleted = (Arc<Object>, bool);
 
 /// Writes to the objects of one resource.
 pub(super) struct Writer<'a> {
@@ -43,7 +43,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(super) fn create(&mut self, namespace: &str, mut object: Value) -> Result<Arc<Object>, StatusError> {
+    pub(super) fn create(&mut self, namespace: &str, mut object: Value) -> Stored {
         check_kind(self.resource, &mut object)?;
         set_namespace(self.resource, &mut object, namespace)?;
         if !meta(&object, "resourceVersion").is_empty() {
@@ -69,17 +69,10 @@ impl Writer<'_> {
     }
 
     /// Replaces or patches an object; through the status subresource nothing but the status changes.
-    pub(super) fn update(
-        &mut self,
-        key: &Key,
-        update: Update,
-        status: bool,
-    ) -> Result<Arc<Object>, StatusError> {
+    pub(super) fn update(&mut self, key: &Key, update: Update, status: bool) -> Stored {
         let old = self.find(key)?;
-        let (mut new, is_patch) = match update {
-            Update::Replace(new) => (new, false),
-            Update::Patch(patch) => (patch.apply(&old.value)?, true),
-        };
+        let is_patch = !matches!(update, Update::Replace(_));
+        let mut new = update.apply(&old.value)?;
         check_kind(self.resource, &mut new)?;
         set_namespace(self.resource, &mut new, &key.0)?;
         if meta(&new, "name") != key.1 {
@@ -115,12 +108,8 @@ impl Writer<'_> {
     }
 
     /// Deletes an object, or starts to: one with finalizers stays until they are gone, a pod on a node until its kubelet
-    /// deletes it with a grace period of zero. Says whether it is gone.
-    pub(super) fn delete(
-        &mut self,
-        key: &Key,
-        options: &DeleteOptions,
-    ) -> Result<(Arc<Object>, bool), StatusError> {
+    /// deletes it with a grace period of zero.
+    pub(super) fn delete(&mut self, key: &Key, options: &DeleteOptions) -> Result<Deleted, StatusError> {
         let old = self.find(key)?;
         self.check_preconditions(&old, options)?;
         let asked = options.grace_period_seconds;
@@ -150,18 +139,17 @@ impl Writer<'_> {
         Ok((marked, false))
     }
 
-    fn find(&self, key: &Key) -> Result<Arc<Object>, StatusError> {
+    fn find(&self, key: &Key) -> Stored {
         let found = self.store.get(self.table, key).cloned();
         found.ok_or_else(|| StatusError::not_found(self.resource, &key.1))
     }
 
-    fn commit(&mut self, key: &Key, object: Value) -> Result<Arc<Object>, StatusError> {
+    fn commit(&mut self, key: &Key, object: Value) -> Stored {
         if self.dry_run {
             return Ok(Object::new(object, self.store.version()));
         }
-        self.store
-            .commit(self.table, key.clone(), Some(object))
-            .ok_or_else(|| StatusError::internal("no such table"))
+        let stored = self.store.commit(self.table, key.clone(), Some(object));
+        stored.ok_or_else(|| StatusError::internal("no such table"))
     }
 
     fn remove(&mut self, key: &Key) {
@@ -174,10 +162,8 @@ impl Writer<'_> {
         if old.is_none() {
             causes.extend(name_cause(self.resource, new));
         }
-        if causes.is_empty() {
-            return Ok(());
-        }
-        Err(StatusError::invalid(self.resource, meta(new, "name"), &causes))
+        let invalid = || Err(StatusError::invalid(self.resource, meta(new, "name"), &causes));
+        if causes.is_empty() { Ok(()) } else { invalid() }
     }
 
     fn invalid<T>(&self, name: &str, field: &str, message: String) -> Result<T, StatusError> {
@@ -186,10 +172,8 @@ impl Writer<'_> {
     }
 
     fn check_namespace(&self, key: &Key) -> Result<(), StatusError> {
-        let Some((table, resource)) = self.config.find("", "namespaces").filter(|_| self.resource.namespaced)
-        else {
-            return Ok(());
-        };
+        let namespaces = self.config.find("", "namespaces").filter(|_| self.resource.namespaced);
+        let Some((table, resource)) = namespaces else { return Ok(()) };
         match self.store.get(table, &(String::new(), key.0.clone())) {
             None => Err(StatusError::not_found(resource, &key.0)),
             Some(found) if is_deleted(&found.value) => {
@@ -208,18 +192,17 @@ impl Writer<'_> {
             let message = "Invalid value: 0: must be specified for an update".to_owned();
             return self.invalid(name, "metadata.resourceVersion", message);
         }
-        let why = if !version.is_empty() && version != old.meta("resourceVersion") {
-            "the object has been modified; please apply your changes to the latest version and try again"
-                .to_owned()
-        } else if !is_patch && !uid.is_empty() && uid != old.meta("uid") {
-            format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                old.meta("uid")
-            )
-        } else {
-            return Ok(());
-        };
-        Err(StatusError::conflict(self.resource, name, &why))
+        if !version.is_empty() && version != old.meta("resourceVersion") {
+            let why =
+                "the object has been modified; please apply your changes to the latest version and try again";
+            return Err(StatusError::conflict(self.resource, name, why));
+        }
+        if !is_patch && !uid.is_empty() && uid != old.meta("uid") {
+            let found = old.meta("uid");
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+            return Err(StatusError::conflict(self.resource, name, &why));
+        }
+        Ok(())
     }
 
     fn check_metadata(&self, old: &Value, new: &Value) -> Result<(), StatusError> {
@@ -267,7 +250,7 @@ impl Writer<'_> {
             let found = old.meta(field);
             if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
                 let why = format!(
-                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found})"
+                    "the {what} in the precondition ({wanted}) does not match the one in record ({found})"
                 );
                 return Err(StatusError::conflict(self.resource, old.meta("name"), &why));
             }
@@ -310,10 +293,8 @@ fn finish_namespace(config: &Config, store: &mut Store, namespace: &str) {
     let key = (String::new(), namespace.to_owned());
     let terminating = store.get(table, &key).is_some_and(|found| is_deleted(&found.value));
     let scope = Scope { namespace: namespace.to_owned(), selector: Selector::default() };
-    let inside = |(table, resource): (usize, &Resource)| {
-        resource.namespaced && store.list(table, &scope).next().is_some()
-    };
-    if terminating && !config.resources.iter().enumerate().any(inside) {
+    let mut tables = config.resources.iter().enumerate().filter(|(_, resource)| resource.namespaced);
+    if terminating && !tables.any(|(table, _)| store.list(table, &scope).next().is_some()) {
         store.commit(table, key, None);
     }
 }
@@ -348,12 +329,8 @@ fn prepare_for_create(resource: &Resource, object: &mut Value) {
         set_member(object, "status", phase.map(|phase| json!({ "phase": phase })));
     }
     if resource.is_core("namespaces") {
-        let name = meta(object, "name").to_owned();
-        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-        let labels = metadata.map(|metadata| metadata.entry("labels").or_insert_with(|| json!({})));
-        if let Some(labels) = labels.and_then(Value::as_object_mut) {
-            labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
-        }
+        let labels = json!({ "kubernetes.io/metadata.name": meta(object, "name") });
+        json_patch::merge(object, &json!({ "metadata": { "labels": labels } }));
     }
 }
 
@@ -364,15 +341,6 @@ fn keep_system_fields(resource: &Resource, old: &Value, new: &mut Value) {
     }
     if resource.status {
         set_member(new, "status", old.get("status").cloned());
-    }
-}
-
-fn set_member(object: &mut Value, field: &str, value: Option<Value>) {
-    if let Some(map) = object.as_object_mut() {
-        match value {
-            Some(value) => map.insert(field.to_owned(), value),
-            None => map.remove(field),
-        };
     }
 }
 
@@ -389,9 +357,10 @@ fn raise_generation(object: &mut Value) {
 
 fn differ_outside_status(old: &Value, new: &Value) -> bool {
     let rest = |object: &Value| {
-        let members = object.as_object().into_iter().flatten();
-        let rest = members.filter(|(key, _)| !["metadata", "status"].contains(&key.as_str()));
-        rest.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<String, Value>>()
+        let mut rest = object.clone();
+        set_member(&mut rest, "metadata", None);
+        set_member(&mut rest, "status", None);
+        rest
     };
     rest(old) != rest(new)
 }

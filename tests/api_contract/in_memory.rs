@@ -135,7 +135,7 @@ async fn a_bookmark_names_the_newest_version() {
     let mut config = config();
     config.bookmark_interval = Duration::from_millis(20);
     let client = ApiServer::new(config).client("default");
-    let path = format!("{CONFIG_MAPS}?watch=true&fieldSelector=metadata.name%3Dnone");
+    let path = format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=5&fieldSelector=metadata.name%3Dnone");
     let mut with = open(&client, &format!("{path}&allowWatchBookmarks=true")).await;
     let mut without = open(&client, &path).await;
     let created = create(&config_maps(&client), "other").await;
@@ -192,7 +192,9 @@ async fn a_version_of_another_server_is_expired() {
         .unwrap();
     assert_eq!(code, 200);
     for other in [version - 1000, version + 1000] {
-        let mut lines = open(&client, &format!("{CONFIG_MAPS}?watch=true&resourceVersion={other}")).await;
+        let mut lines =
+            open(&client, &format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=5&resourceVersion={other}"))
+                .await;
         let event = lines.next().await.unwrap();
         assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)), "{event}");
         assert_eq!(lines.next().await, None);
