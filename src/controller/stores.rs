@@ -337,7 +337,7 @@ mod tests {
         let changed = std::cell::RefCell::new(Vec::new());
         let mut listed = BTreeMap::new();
         let mut event = |event| {
-            take(&store, &mut listed, event, &|node: &Node| changed.borrow_mut().push(node.name_any()))
+            take(&store, &mut listed, event, &|node: &Node| changed.borrow_mut().push(node.name_any()));
         };
         store.put(node("gone", "1"));
         event(Event::Init);

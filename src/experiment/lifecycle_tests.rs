@@ -113,7 +113,7 @@ impl Cluster {
                 injection.metadata.generation = injection.metadata.generation.map(|number| number + 1);
             }
             Action::ReleaseInjection(name) => {
-                self.injections.retain(|injection| injection.name_any() != name)
+                self.injections.retain(|injection| injection.name_any() != name);
             }
             Action::RemoveFinalizer => {
                 assert!(self.injections.is_empty(), "let go with Injections left");
@@ -576,10 +576,14 @@ fn abandoned_injections_are_deleted_and_let_go() {
     };
     let actions = abandoned(&cluster);
     assert!(actions.iter().all(|action| matches!(action, Action::DeleteInjection(_))) && actions.len() == 2);
-    actions.into_iter().for_each(|action| cluster.carry_out(action));
+    for action in actions {
+        cluster.carry_out(action);
+    }
     assert_eq!(abandoned(&cluster), [], "the daemons have not answered");
     cluster.daemons();
-    abandoned(&cluster).into_iter().for_each(|action| cluster.carry_out(action));
+    for action in abandoned(&cluster) {
+        cluster.carry_out(action);
+    }
     assert!(cluster.injections.is_empty());
 }
 

@@ -15,10 +15,13 @@ fn texts(peers: &PeerSet) -> Vec<String> {
     peers.iter().map(text).collect()
 }
 
+/// Addresses, and whether they are ready.
+type Endpoints<'a> = &'a [(&'a str, bool)];
+
 #[test]
 fn a_service_counts_when_it_leads_only_to_peers() {
     let peers = addresses(&["10.0.0.1", "10.0.0.2"]);
-    let cases: [(&str, &[&[(&str, bool)]], bool); 8] = [
+    let cases: [(&str, &[Endpoints<'_>], bool); 8] = [
         ("all are peers", &[&[("10.0.0.1", true), ("10.0.0.2", true)]], true),
         ("one of the peers", &[&[("10.0.0.1", true)]], true),
         ("another too", &[&[("10.0.0.1", true), ("10.0.0.3", true)]], false),

@@ -166,7 +166,7 @@ fn every_pod_has_its_chance() {
     let mut hits = [0_u32; 4];
     for seed in 0..4000 {
         let selection = select_with(&json!({}), Mode::One, 0, &world, (seed, &BTreeSet::new()));
-        hits[selection.pods[0].name_any()[1..].parse::<usize>().unwrap()] += 1;
+        hits[selection.pods[0].name_any().trim_start_matches('p').parse::<usize>().unwrap()] += 1;
     }
     // 1,000 expected, standard deviation 27.
     assert!(hits.iter().all(|hits| (850..1150).contains(hits)), "{hits:?}");
@@ -185,7 +185,7 @@ proptest! {
             (0..count).map(|i| pod(&format!("p{i}"), "web", "n1", &format!("10.0.0.{i}"))).collect();
         let keep: BTreeSet<String> = kept.iter().map(|i| format!("uid-p{i}")).collect();
         let first = select_with(&json!({}), Mode::Fixed, amount, &world_of(pods.clone()), (seed, &keep));
-        let all: BTreeSet<String> = pods.iter().map(|pod| pod.name_any()).collect();
+        let all: BTreeSet<String> = pods.iter().map(ResourceExt::name_any).collect();
         let picked: BTreeSet<String> = names(&first).into_iter().collect();
         prop_assert_eq!(picked.len(), first.pods.len(), "no duplicates");
         prop_assert_eq!(first.pods.len(), count.min(amount as usize), "exact count");

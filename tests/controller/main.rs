@@ -1,5 +1,7 @@
 //! The real controller against an API server in the same process, with simulated daemons.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
 mod cluster;
 
 use std::time::Duration;
