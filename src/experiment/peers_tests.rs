@@ -15,12 +15,13 @@ fn texts(peers: &PeerSet) -> Vec<String> {
     peers.iter().map(text).collect()
 }
 
+/// Addresses, and whether they are ready.
+type Endpoints<'a> = &'a [(&'a str, bool)];
+
 #[test]
 fn a_service_counts_when_it_leads_only_to_peers() {
-    /// What it is, the endpoints of each slice and whether they are ready, whether the Service counts.
-    type Case = (&'static str, &'static [&'static [(&'static str, bool)]], bool);
     let peers = addresses(&["10.0.0.1", "10.0.0.2"]);
-    let cases: [Case; 8] = [
+    let cases: [(&str, &[Endpoints<'_>], bool); 8] = [
         ("all are peers", &[&[("10.0.0.1", true), ("10.0.0.2", true)]], true),
         ("one of the peers", &[&[("10.0.0.1", true)]], true),
         ("another too", &[&[("10.0.0.1", true), ("10.0.0.3", true)]], false),

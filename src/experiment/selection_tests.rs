@@ -166,8 +166,7 @@ fn every_pod_has_its_chance() {
     let mut hits = [0_u32; 4];
     for seed in 0..4000 {
         let selection = select_with(&json!({}), Mode::One, 0, &world, (seed, &BTreeSet::new()));
-        let name = selection.pods[0].name_any();
-        hits[name.trim_start_matches('p').parse::<usize>().unwrap()] += 1;
+        hits[selection.pods[0].name_any().trim_start_matches('p').parse::<usize>().unwrap()] += 1;
     }
     // 1,000 expected, standard deviation 27.
     assert!(hits.iter().all(|hits| (850..1150).contains(hits)), "{hits:?}");
