@@ -198,10 +198,8 @@ fn success(resource: &Resource, object: &Object) -> Bytes {
 
 /// A version that this server has not reached cannot be read.
 fn check_reachable(version: Option<u64>, store: &Store) -> Result<(), StatusError> {
-    match version.filter(|version| *version > store.version()) {
-        Some(version) => Err(StatusError::too_large(version, store.version())),
-        None => Ok(()),
-    }
+    let ahead = version.filter(|version| *version > store.version());
+    ahead.map_or(Ok(()), |version| Err(StatusError::too_large(version, store.version())))
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
@@ -211,10 +209,8 @@ fn content_type(headers: &HeaderMap) -> &str {
 
 /// The body of a request that carries an object; without a content type it counts as JSON, as in the real server.
 fn json_bytes(request: &Request<Bytes>) -> Result<&[u8], StatusError> {
-    match content_type(request.headers()) {
-        "" | JSON => Ok(request.body()),
-        _ => Err(StatusError::unsupported_media_type(JSON)),
-    }
+    let is_json = matches!(content_type(request.headers()), "" | JSON);
+    if is_json { Ok(request.body()) } else { Err(StatusError::unsupported_media_type(JSON)) }
 }
 
 /// Whether an answer in plain JSON is among what the client takes. One that asks for a table, for metadata only or for

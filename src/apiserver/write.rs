@@ -228,12 +228,9 @@ impl Writer<'_> {
 
     /// A pod is what its kubelet started: of its spec only images and few other fields may change.
     fn check_pod_spec(&self, old: &Value, new: &Value) -> Result<(), StatusError> {
-        let mut wanted = fixed_pod_spec(new);
-        if old.pointer("/spec/nodeName").is_none() {
-            // A scheduler binds the pod once. Real servers have a subresource for it (`pods/binding`).
-            set_member(&mut wanted, "nodeName", None);
-        }
-        if !self.resource.is_core("pods") || fixed_pod_spec(old) == wanted {
+        // A scheduler binds the pod once, here by a patch; real servers have a subresource for it (`pods/binding`).
+        let bound = old.pointer("/spec/nodeName").is_some();
+        if !self.resource.is_core("pods") || fixed_pod_spec(old, bound) == fixed_pod_spec(new, bound) {
             return Ok(());
         }
         let message = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
@@ -380,9 +377,10 @@ fn is_deleted(object: &Value) -> bool {
 }
 
 /// The pod's spec without the fields that may change.
-fn fixed_pod_spec(pod: &Value) -> Value {
+fn fixed_pod_spec(pod: &Value, bound: bool) -> Value {
     let mut spec = pod.get("spec").cloned().unwrap_or_default();
-    for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+    let fields = ["nodeName", "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"];
+    for field in fields.into_iter().skip(usize::from(bound)) {
         set_member(&mut spec, field, None);
     }
     for list in ["containers", "initContainers"] {

@@ -275,6 +275,20 @@ async fn the_recorder_of_kube_writes_events_and_the_oldest_make_room() {
 }
 
 #[tokio::test]
+async fn a_pod_is_bound_to_a_node_once() {
+    let client = start().client("default");
+    let pods = "/api/v1/namespaces/default/pods";
+    send(&client, "POST", pods, r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"main"}]}}"#).await;
+    let bind = |node: &str| {
+        let body = json!({ "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "main" }], "nodeName": node } });
+        body.to_string()
+    };
+    let path = format!("{pods}/a");
+    assert_eq!(send(&client, "PUT", &path, &bind("machine1")).await.0, 200);
+    assert_eq!(send(&client, "PUT", &path, &bind("machine2")).await.0, 422);
+}
+
+#[tokio::test]
 async fn pods_are_reached_through_their_node() {
     let socket = Socket::serve(start());
     let client = over_unix(&socket.path, "default");
