@@ -1,5 +1,4 @@
 //! The real controller against an API server in the same process, with simulated daemons.
-#![cfg(test)]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod cluster;
