@@ -131,8 +131,10 @@ impl Machine {
 
     fn command(&self, words: &[&str]) -> Command {
         let program = std::env::var("SQUALL_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_squall").to_owned());
-        let mut command = Command::new(program);
+        // Under nohup a hang-up is ignored, and children inherit that.
+        let mut command = Command::new("/usr/bin/env");
         command
+            .args(["--default-signal=HUP", &program])
             .args(words)
             .current_dir(self.folder.path())
             .env_clear()
