@@ -17,6 +17,9 @@ pub const INTERFACE_NAME_MAX: usize = 15;
 /// Longest table, chain or set name, in bytes. The kernel's bound is `NFT_NAME_MAXLEN` (256 with the NUL).
 const NAME_MAX: usize = 255;
 
+/// Longest name of a set, in bytes. The kernel gets it with a digest of the members behind it.
+const SET_NAME_MAX: usize = NAME_MAX - "-0123456789abcdef".len();
+
 /// Longest user data of a table, in bytes: `NFT_USERDATA_MAXLEN` (`linux/netfilter/nf_tables.h`).
 const USERDATA_MAX: usize = 256;
 
@@ -325,7 +328,7 @@ impl TablePlan {
         check_length(|| format!("user data of table {:?}", self.name), self.userdata.len(), USERDATA_MAX)?;
         let mut names = BTreeSet::new();
         for set in &self.sets {
-            check_name("set", &set.name, NAME_MAX)?;
+            check_name("set", &set.name, SET_NAME_MAX)?;
             if !names.insert(&set.name) {
                 return Err(PlanError::Duplicate { what: "set", name: set.name.clone() });
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::hex::hex;
 use super::super::netlink::{Attribute, Attributes, Reply, Socket};
+use super::digest::Digest;
 use super::read::{all_rules_of, chains_of};
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
@@ -36,7 +37,7 @@ pub(in super::super) fn foreign_lines(
         }
     }
     lines.extend(rules.into_iter().map(|((family, table, chain), Rules { number, digest })| {
-        format!("rules {family} {table} {chain} number {number} digest {:016x}", digest.0)
+        format!("rules {family} {table} {chain} number {number} digest {:016x}", digest.value())
     }));
     Ok(lines)
 }
@@ -79,23 +80,5 @@ impl Rules {
             }
         }
         self.digest.add(value(NFTA_RULE_USERDATA));
-    }
-}
-
-/// FNV-1a of 64 bits (RFC 9923): equal in every build of this program, as a journal needs.
-struct Digest(u64);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Digest {
-    fn add(&mut self, bytes: &[u8]) {
-        // The length first, so that bytes cannot move from one part to the next unseen.
-        for byte in bytes.len().to_le_bytes().iter().chain(bytes) {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
     }
 }

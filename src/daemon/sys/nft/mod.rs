@@ -5,17 +5,20 @@
 
 use nix::errno::Errno;
 
+use compile::Compiled;
+
 use super::netlink::{Attribute, NetlinkError, Reply, Socket};
 use crate::network::table::{Family, PlanError, TablePlan};
 
+mod compile;
+mod digest;
 mod encode;
 mod expression;
 mod foreign;
 mod read;
 mod uapi;
 
-pub use encode::Element;
-use encode::{removal, replace};
+pub use compile::Element;
 pub use expression::Expression;
 pub(super) use foreign::foreign_lines;
 pub use read::{ChainState, Counts, Difference, RuleState, SetState, TableState, read_back};
@@ -37,19 +40,22 @@ pub enum NftError {
     Netlink(#[from] NetlinkError),
 }
 
-/// Makes the table what the plan says, whether or not it exists, in one atomic step. If the plan is
-/// [`TablePlan::owned`], the table lives as long as the socket and only this socket may replace or remove it.
+/// Makes the table what the plan says, whether or not it exists, in one step: each packet sees a chain as it was or
+/// as it will be. If the plan is [`TablePlan::owned`], the table lives as long as the socket and only this socket may
+/// change or remove it.
 ///
 /// A table of the same name that another socket owns gives `EPERM`; one whose ownership differs from the plan's
-/// gives `EOPNOTSUPP` (remove it first).
+/// gives `EOPNOTSUPP` (remove it first). Counts start at zero again.
 pub fn install(socket: &mut Socket, plan: &TablePlan) -> Result<(), NftError> {
-    let messages = replace(plan).map_err(|source| NftError::Plan { name: plan.name.clone(), source })?;
+    plan.check().map_err(|source| NftError::Plan { name: plan.name.clone(), source })?;
+    let existing = read::layout(socket, plan.family, &plan.name)?;
+    let messages = encode::installation(&Compiled::new(plan), existing.as_ref());
     Ok(socket.transaction(&format!("install nftables table {:?}", plan.name), &messages)?)
 }
 
 /// Removes a table with all it holds. That it is absent is success.
 pub fn remove(socket: &mut Socket, family: Family, name: &str) -> Result<(), NftError> {
-    match socket.transaction(&format!("remove nftables table {name:?}"), &removal(family, name)) {
+    match socket.transaction(&format!("remove nftables table {name:?}"), &encode::removal(family, name)) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(()),
         result => Ok(result?),
     }

@@ -5,14 +5,13 @@ use std::fmt::Debug;
 use nix::errno::Errno;
 
 use super::super::netlink::{Attribute, Attributes, Builder, Message, Reply, Socket};
-use super::encode::{
-    Element, family_number, hook_number, kind_name, message, rule_expressions, set_elements, set_flags,
-};
+use super::compile::{Compiled, CompiledSet, Element, family_number, hook_number, kind_name};
+use super::encode::message;
 use super::expression::Expression;
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
 use super::{NftError, TableEntry};
-use crate::network::table::{AddressSet, Chain, Family, Rule, TablePlan};
+use crate::network::table::{Chain, Family, Rule, TablePlan};
 
 /// A table in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub struct TableState {
 /// A set in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetState {
-    /// Name.
+    /// The plan's name, "-" and a digest of the members.
     pub name: String,
     /// `NFT_SET_*`.
     pub flags: u32,
@@ -82,34 +81,48 @@ pub struct Difference(String);
 
 /// Reads a table with its sets, chains and rules; nothing if there is no such table.
 pub fn read_back(socket: &mut Socket, family: Family, name: &str) -> Result<Option<TableState>, NftError> {
+    let Some(mut state) = layout(socket, family, name)? else { return Ok(None) };
     let number = family_number(family);
-    let operation = format!("read nftables table {name:?} back");
-    let table = match socket.request(&operation, &table_of(number, name)) {
-        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
-        replies => replies?,
-    };
-    let Some(entry) = table.iter().find_map(TableEntry::parse) else { return Ok(None) };
-
-    // Older kernels do not filter a dump by table, so what others have is left out here.
-    let chains = socket.dump(&operation, &chains_of(number))?;
+    let operation = operation(name);
     let rules = socket.dump(&operation, &rules_of(number, name))?;
-    let mut chains: Vec<_> =
-        chains.iter().filter_map(|reply| parse_chain(&reply.attributes(NFGENMSG), name)).collect();
     for (chain, rule) in rules.iter().filter_map(|reply| parse_rule(&reply.attributes(NFGENMSG), name)) {
-        if let Some(chain) = chains.iter_mut().find(|state| state.name == chain) {
+        if let Some(chain) = state.chains.iter_mut().find(|state| state.name == chain) {
             chain.rules.push(rule);
         }
     }
-    let sets = socket.dump(&operation, &sets_of(number, name))?;
-    let mut sets: Vec<_> =
-        sets.iter().filter_map(|reply| parse_set(&reply.attributes(NFGENMSG), name)).collect();
-    for set in &mut sets {
+    for set in &mut state.sets {
         let replies = socket.dump(&operation, &elements_of(number, name, &set.name))?;
         set.elements = replies.iter().flat_map(parse_elements).collect();
         set.elements.sort_unstable();
     }
-    let TableEntry { name, owner, userdata, .. } = entry;
+    Ok(Some(state))
+}
+
+/// Reads a table with its chains and sets but without rules and elements; nothing if there is no such table.
+pub(super) fn layout(
+    socket: &mut Socket,
+    family: Family,
+    name: &str,
+) -> Result<Option<TableState>, NftError> {
+    let number = family_number(family);
+    let operation = operation(name);
+    let table = match socket.request(&operation, &table_of(number, name)) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        replies => replies?,
+    };
+    let Some(TableEntry { name, owner, userdata, .. }) = table.iter().find_map(TableEntry::parse) else {
+        return Ok(None);
+    };
+    // The kernel lists the chains of all tables of a family; what others have is left out here.
+    let chains = socket.dump(&operation, &chains_of(number))?;
+    let chains = chains.iter().filter_map(|reply| parse_chain(&reply.attributes(NFGENMSG), &name)).collect();
+    let sets = socket.dump(&operation, &sets_of(number, &name))?;
+    let sets = sets.iter().filter_map(|reply| parse_set(&reply.attributes(NFGENMSG), &name)).collect();
     Ok(Some(TableState { family, name, owner, userdata, sets, chains }))
+}
+
+fn operation(table: &str) -> String {
+    format!("read nftables table {table:?} back")
 }
 
 /// Lists the tables of a family.
@@ -232,16 +245,17 @@ impl TableState {
         same(|| "name".into(), &self.name, &plan.name)?;
         same(|| "ownership".into(), &self.owner.is_some(), &plan.owned)?;
         same(|| "user data".into(), &self.userdata, &plan.userdata)?;
-        let names = |sets: &[AddressSet]| sorted(sets.iter().map(|set| set.name.clone()));
-        same(|| "sets".into(), &sorted(self.sets.iter().map(|set| set.name.clone())), &names(&plan.sets))?;
-        for (state, set) in pairs(&self.sets, &plan.sets, |state, set| state.name == set.name) {
+        let compiled = Compiled::new(plan);
+        let names = sorted(compiled.sets.iter().map(|set| set.name.clone()));
+        same(|| "sets".into(), &sorted(self.sets.iter().map(|set| set.name.clone())), &names)?;
+        for (state, set) in pairs(&self.sets, &compiled.sets, |state, set| state.name == set.name) {
             state.matches(set)?;
         }
         let names = |chains: &[Chain]| sorted(chains.iter().map(|chain| chain.name.clone()));
         let found = sorted(self.chains.iter().map(|chain| chain.name.clone()));
         same(|| "chains".into(), &found, &names(&plan.chains))?;
         for (state, chain) in pairs(&self.chains, &plan.chains, |state, chain| state.name == chain.name) {
-            state.matches(plan, chain)?;
+            state.matches(&compiled, chain)?;
         }
         Ok(())
     }
@@ -257,11 +271,10 @@ impl TableState {
 }
 
 impl SetState {
-    fn matches(&self, set: &AddressSet) -> Result<(), Difference> {
-        same(|| format!("flags of set {:?}", self.name), &self.flags, &set_flags(set))?;
-        let planned = set_elements(set);
-        same(|| format!("size of set {:?}", self.name), &self.elements.len(), &planned.len())?;
-        for (found, planned) in self.elements.iter().zip(&planned) {
+    fn matches(&self, set: &CompiledSet) -> Result<(), Difference> {
+        same(|| format!("flags of set {:?}", self.name), &self.flags, &set.flags)?;
+        same(|| format!("size of set {:?}", self.name), &self.elements.len(), &set.elements.len())?;
+        for (found, planned) in self.elements.iter().zip(&set.elements) {
             same(|| format!("element of set {:?}", self.name), found, planned)?;
         }
         Ok(())
@@ -269,24 +282,29 @@ impl SetState {
 }
 
 impl ChainState {
-    fn matches(&self, plan: &TablePlan, chain: &Chain) -> Result<(), Difference> {
+    fn matches(&self, compiled: &Compiled<'_>, chain: &Chain) -> Result<(), Difference> {
         let of = |what: &str| format!("{what} of chain {:?}", self.name);
         same(|| of("type"), &self.kind.as_str(), &kind_name(chain.kind))?;
         same(|| of("hook and priority"), &self.hook, &Some((hook_number(chain.hook), chain.priority)))?;
         same(|| of("policy"), &self.policy, &Some(NF_ACCEPT))?;
         same(|| of("number of rules"), &self.rules.len(), &chain.rules.len())?;
         for (index, (state, rule)) in self.rules.iter().zip(&chain.rules).enumerate() {
-            state.matches(plan, rule, || of(&format!("rule {}", index + 1)))?;
+            state.matches(compiled, rule, || of(&format!("rule {}", index + 1)))?;
         }
         Ok(())
     }
 }
 
 impl RuleState {
-    fn matches(&self, plan: &TablePlan, rule: &Rule, name: impl Fn() -> String) -> Result<(), Difference> {
+    fn matches(
+        &self,
+        compiled: &Compiled<'_>,
+        rule: &Rule,
+        name: impl Fn() -> String,
+    ) -> Result<(), Difference> {
         same(|| format!("comment of {}", name()), &self.comment, &rule.comment)?;
         let found: Vec<_> = self.expressions.iter().map(Expression::without_counts).collect();
-        same(name, &found, &rule_expressions(plan, rule))
+        same(name, &found, &compiled.expressions(rule))
     }
 }
 
