@@ -51,6 +51,7 @@ impl CompiledSet {
         };
         elements.sort_unstable();
         let mut digest = Digest::default();
+        digest.add(&[family_number(version_family(set.version))]); // a set without members has no other mark of it
         digest.add(&flags.to_le_bytes());
         for element in &elements {
             digest.add(&element.key);

@@ -202,6 +202,14 @@ fn what_stays_is_not_sent_again() {
     let changes = [NFT_MSG_NEWTABLE, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM];
     assert_eq!(kinds(&other_set, &plan()), [&changes, &rules[..]].concat());
 
+    let empty = |network: &str| {
+        let mut set = set("peers", &[network]);
+        set.networks.clear();
+        TablePlan { sets: vec![set], chains: Vec::new(), ..plan() }
+    };
+    let changes = [NFT_MSG_NEWTABLE, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_NEWSET];
+    assert_eq!(kinds(&empty("10.0.0.1/32"), &empty("fd00::1/128")), changes);
+
     let mut other_chain = plan();
     other_chain.chains[0].priority = -150;
     let changes = [NFT_MSG_NEWTABLE, NFT_MSG_DELRULE, NFT_MSG_DELCHAIN, NFT_MSG_NEWCHAIN];
