@@ -154,5 +154,5 @@ fn kernel(
 fn evidence(plan: &TablePlan) -> String {
     let rules: usize = plan.chains.iter().map(|chain| chain.rules.len()).sum();
     let addresses: usize = plan.sets.iter().map(|set| set.networks.len()).sum();
-    format!("nf_tables lists inet {TABLE}: {rules} rules, {addresses} addresses in {} sets", plan.sets.len())
+    format!("nf_tables lists table inet {TABLE}: rules {rules}, addresses {addresses}")
 }
