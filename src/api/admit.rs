@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::schema;
-use super::{Injection, NetworkChaos, Problem};
+use super::{Injection, NetworkChaos, PodChaos, Problem};
 
 /// What an API server must know of one of our kinds.
 pub struct CustomKind {
@@ -36,7 +36,7 @@ impl CustomKind {
 }
 
 /// Made once: a schema takes a millisecond to derive, and every write of ours is held against one.
-static KINDS: LazyLock<[CustomKind; 2]> = LazyLock::new(|| {
+static KINDS: LazyLock<[CustomKind; 3]> = LazyLock::new(|| {
     [
         CustomKind {
             group: "chaos-mesh.org",
@@ -46,6 +46,15 @@ static KINDS: LazyLock<[CustomKind; 2]> = LazyLock::new(|| {
             selectable: &[],
             schema: schema_of::<NetworkChaos>(),
             problems: |value| typed::<NetworkChaos>(value, |object| object.spec.problems()),
+        },
+        CustomKind {
+            group: "chaos-mesh.org",
+            version: "v1alpha1",
+            plural: "podchaos",
+            kind: "PodChaos",
+            selectable: &[],
+            schema: schema_of::<PodChaos>(),
+            problems: |value| typed::<PodChaos>(value, |object| object.spec.problems()),
         },
         CustomKind {
             group: "squall.dev",

@@ -76,15 +76,59 @@ pub struct InjectionTarget {
     /// The container, for faults that act on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// The id of that container as its runtime gave it: a container that was started anew has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
 }
 
 /// A resolved fault; exactly one member is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Fault {
     /// A fault of the pod's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkFault>,
+    /// The containers are killed, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_kill: Option<ContainerKill>,
+    /// The pods are deleted, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_kill: Option<PodKill>,
+    /// The pods' containers are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_failure: Option<PodFailure>,
 }
+
+impl Fault {
+    /// Whether the controller injects it, by calls of the API; the daemon of the node does everything else.
+    pub const fn is_of_controller(&self) -> bool {
+        self.pod_kill.is_some() || self.pod_failure.is_some()
+    }
+
+    /// Whether it is done once and leaves nothing to undo.
+    pub const fn is_one_shot(&self) -> bool {
+        self.pod_kill.is_some() || self.container_kill.is_some()
+    }
+}
+
+/// The init process of each target's container gets SIGKILL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerKill {}
+
+/// The pods are deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodKill {
+    /// Seconds that the pod has to end by itself.
+    pub grace_period_seconds: i64,
+    /// Whether it is evicted instead, so that PodDisruptionBudgets are respected.
+    #[serde(default)]
+    pub evict: bool,
+}
+
+/// Every container of the pods gets an image that does nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PodFailure {}
 
 /// A network fault: what happens at each end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -204,6 +248,8 @@ pub enum TargetPhase {
     Waiting,
     /// The fault was read back from the kernel.
     Injected,
+    /// It was done, once; there is nothing to undo.
+    Done,
     /// The fault is gone, and what was there before is back.
     Recovered,
     /// It could not be injected; it is tried again.
@@ -213,6 +259,11 @@ pub enum TargetPhase {
 }
 
 impl TargetPhase {
+    /// Whether the fault was seen to have taken effect, and stands.
+    pub const fn took_effect(self) -> bool {
+        matches!(self, Self::Injected | Self::Done)
+    }
+
     /// Whether something of the fault may be in the kernel.
     pub const fn may_be_present(self) -> bool {
         matches!(self, Self::Injected | Self::Stuck)

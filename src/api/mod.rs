@@ -7,6 +7,7 @@ mod admit;
 mod duration;
 mod injection;
 mod networkchaos;
+mod podchaos;
 mod problem;
 pub mod scalar;
 mod schema;
@@ -18,13 +19,15 @@ use std::time::Duration;
 pub use admit::{CustomKind, admit, custom_kinds};
 pub use duration::{DurationError, GoDuration};
 pub use injection::{
-    ExperimentReference, Fault, Injection, InjectionSpec, InjectionStatus, InjectionTarget, NetworkEffect,
-    NetworkEnd, NetworkFault, NetworkRule, Peer, TargetPhase, TargetStatus,
+    ContainerKill, ExperimentReference, Fault, Injection, InjectionSpec, InjectionStatus, InjectionTarget,
+    NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Peer, PodFailure, PodKill, TargetPhase,
+    TargetStatus,
 };
 pub use networkchaos::{
     Bandwidth, Corrupt, DEFAULT_DEVICE, Delay, Direction, Duplicate, Loss, NetworkAction, NetworkChaos,
     NetworkChaosSpec, Rate, Reorder, Target,
 };
+pub use podchaos::{PodAction, PodChaos, PodChaosSpec};
 pub use problem::Problem;
 pub use selector::{LabelRequirement, Mode, POD_FIELDS, PodSelector};
 pub use status::{
@@ -43,6 +46,13 @@ pub const PAUSE_ANNOTATION: &str = "experiment.chaos-mesh.org/pause";
 
 /// Annotation on an experiment: how long its faults outlive the last sign of the controller, a Go duration.
 pub const LEASE_ANNOTATION: &str = "squall.dev/lease";
+
+/// Annotation on a PodChaos with action `pod-kill`: `"true"` evicts instead of deleting, so that
+/// PodDisruptionBudgets are respected.
+pub const RESPECT_BUDGETS_ANNOTATION: &str = "squall.dev/respect-disruption-budgets";
+
+/// Annotation on a pod under `pod-failure`: which experiment did it, and the images as they were before.
+pub const POD_FAILURE_ANNOTATION: &str = "squall.dev/pod-failure";
 
 /// Finalizer of an experiment: held until nothing of it is left on any node.
 pub const RECORDS_FINALIZER: &str = "chaos-mesh/records";

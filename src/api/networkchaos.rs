@@ -263,13 +263,7 @@ impl NetworkChaosSpec {
     /// Everything that is wrong with it, beyond what the schema says.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if self.remote_cluster.as_deref().is_some_and(|name| !name.is_empty()) {
-            problems.push(Problem::new(
-                "spec.remoteCluster",
-                "Squall injects only in the cluster that the object is in",
-                "apply the file to that cluster instead",
-            ));
-        }
+        problems.extend(remote_cluster_problem(self.remote_cluster.as_deref()));
         problems.extend(self.mode.amount(self.value.as_deref(), "spec.").err());
         problems.extend(self.selector.problems("spec.selector."));
         if let Some(target) = &self.target {
@@ -401,6 +395,17 @@ fn device_problem(path: &str, device: Option<&str>) -> Option<Problem> {
             path,
             format!("\"{name}\" cannot be an interface"),
             "write a name like eth0, 15 bytes at most",
+        )
+    })
+}
+
+/// `spec.remoteCluster` of every kind: refused.
+pub(crate) fn remote_cluster_problem(name: Option<&str>) -> Option<Problem> {
+    name.filter(|name| !name.is_empty()).map(|_| {
+        Problem::new(
+            "spec.remoteCluster",
+            "Squall injects only in the cluster that the object is in",
+            "apply the file to that cluster instead",
         )
     })
 }

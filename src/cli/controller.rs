@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Its name in the Lease; no two may share one
     #[arg(long, env = "HOSTNAME", value_name = "NAME", default_value_os_t = host_name())]
     identity: PathBuf,
+    /// The image that pods run during pod-failure: Squall's own, or any that only waits
+    #[arg(long, env = "SQUALL_FAILURE_IMAGE", value_name = "IMAGE")]
+    failure_image: Option<String>,
 }
 
 impl Args {
@@ -25,7 +28,8 @@ impl Args {
         let mut interrupts = Interrupts::new()?;
         let identity = format!("{}_{}", self.identity.display(), std::process::id());
         tracing::info!(world = world.name, identity, "controller starts");
-        let options = controller::Options::new(identity);
+        let options =
+            controller::Options { failure_image: self.failure_image, ..controller::Options::new(identity) };
         controller::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }

@@ -9,6 +9,9 @@ use crate::api::{ChaosStatus, Condition, ConditionKind, Record, RecordPhase};
 /// The word of an experiment that lasted as long as it was meant to.
 const DURATION_ELAPSED: &str = "DurationElapsed";
 
+/// The word of one that did what is done once: there is nothing to recover.
+const COMPLETED: &str = "Completed";
+
 /// Where an experiment stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -36,8 +39,9 @@ pub(crate) fn stage(status: &ChaosStatus) -> Stage {
     }
     let Some(reason) = &status.experiment.ended else { return Stage::Active };
     let none_selected = status.experiment.targets.is_none_or(|targets| targets.selected == 0);
-    if none_selected || status.is(ConditionKind::AllRecovered) {
-        Stage::Recovered { in_time: reason == DURATION_ELAPSED, reason: reason.clone() }
+    if none_selected || reason == COMPLETED || status.is(ConditionKind::AllRecovered) {
+        let in_time = reason == DURATION_ELAPSED || reason == COMPLETED;
+        Stage::Recovered { in_time, reason: reason.clone() }
     } else {
         Stage::Recovering
     }

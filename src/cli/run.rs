@@ -16,6 +16,7 @@ use super::signals::Interrupts;
 use super::world::{World, WorldArgs};
 use super::{Out, files, follow, seconds, stop};
 use crate::api::{ChaosStatus, GoDuration};
+use crate::experiment::kind::Experiment as _;
 use crate::manifest::{Experiment, Object};
 
 /// How long the controller may say nothing before the user is asked to look after it.
@@ -120,7 +121,8 @@ fn active(target: &Target) -> Failure {
 
 fn duration(object: &Object) -> Option<Duration> {
     match &object.experiment {
-        Experiment::NetworkChaos(chaos) => chaos.spec.effective_duration().and_then(GoDuration::to_std),
+        Experiment::NetworkChaos(chaos) => chaos.duration(),
+        Experiment::PodChaos(chaos) => chaos.duration(),
     }
 }
 

@@ -4,20 +4,25 @@
 //! up to date and the step is taken again. Patches are merge or JSON patches only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::events::Events;
-use super::stores::{Key, Store, Stores, key_of};
-use crate::api::{ChaosStatus, NetworkChaos, RECORDS_FINALIZER, RECOVERED_FINALIZER, SYSTEM_NAMESPACE};
+use super::kinds::{ExperimentKey, Kind, Served};
+use super::stores::{Key, Store, Stores};
+use crate::api::{NetworkChaos, PodChaos, RECORDS_FINALIZER, RECOVERED_FINALIZER, SYSTEM_NAMESPACE};
+use crate::experiment::kind::Experiment;
 use crate::experiment::lifecycle::Action;
 
-/// How many Injections are written at once.
-const PARALLEL_WRITES: usize = 16;
+/// How many objects of one step are written at once.
+pub(super) const PARALLEL_WRITES: usize = 16;
 
 /// The API server refused, or was not reached.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,8 @@ pub(super) struct ActError {
 pub(super) enum Outcome {
     /// All of them were done.
     Done,
+    /// All of them were done, and in so long there will be something to do by the passing of time alone.
+    Wait(Duration),
     /// The objects were not as the step believed; it is to be taken again.
     Again,
 }
@@ -50,19 +57,30 @@ impl Actor {
     }
 
     /// Whether an experiment of this UID exists on the API server itself, whatever the store says.
-    pub(super) async fn exists(&self, (namespace, name): &Key, uid: &str) -> Result<bool, ActError> {
-        let api: Api<NetworkChaos> = Api::namespaced(self.client.clone(), namespace);
-        let found = api
-            .get_opt(name)
-            .await
-            .map_err(|source| error("read", format!("NetworkChaos {namespace}/{name}"), source))?;
-        Ok(found.is_some_and(|chaos| chaos.metadata.uid.as_deref() == Some(uid)))
+    pub(super) async fn exists(&self, experiment: &ExperimentKey, uid: &str) -> Result<bool, ActError> {
+        let found = match experiment.kind {
+            Kind::NetworkChaos => self.uid_of::<NetworkChaos>(experiment).await?,
+            Kind::PodChaos => self.uid_of::<PodChaos>(experiment).await?,
+        };
+        Ok(found.as_deref() == Some(uid))
+    }
+
+    async fn uid_of<K: Served>(&self, experiment: &ExperimentKey) -> Result<Option<String>, ActError>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+    {
+        let (namespace, name) = &experiment.key;
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let found = api.get_opt(name).await;
+        let found = found.map_err(|source| error("read", experiment.to_string(), source))?;
+        Ok(found.and_then(|found| found.uid()))
     }
 
     /// Does `actions` in their order; those on Injections that stand side by side, at once.
     pub(super) async fn execute(
         &self,
-        chaos: &NetworkChaos,
+        experiment: &ExperimentKey,
+        chaos: &dyn Experiment,
         actions: Vec<Action>,
     ) -> Result<Outcome, ActError> {
         let mut rest = actions.into_iter().peekable();
@@ -74,7 +92,12 @@ impl Actor {
                 }
                 self.on_injections(row).await?
             } else {
-                self.on_experiment(chaos, action).await?
+                match experiment.kind {
+                    Kind::NetworkChaos => {
+                        self.on_experiment::<NetworkChaos>(experiment, chaos, action).await?
+                    }
+                    Kind::PodChaos => self.on_experiment::<PodChaos>(experiment, chaos, action).await?,
+                }
             };
             if outcome == Outcome::Again {
                 return Ok(outcome);
@@ -93,17 +116,24 @@ impl Actor {
         Ok(if outcomes.contains(&Outcome::Again) { Outcome::Again } else { Outcome::Done })
     }
 
-    async fn on_experiment(&self, chaos: &NetworkChaos, action: Action) -> Result<Outcome, ActError> {
-        let namespace = chaos.metadata.namespace.as_deref().unwrap_or_default();
-        let on = On {
-            api: Api::namespaced(self.client.clone(), namespace),
-            store: &self.stores.experiments,
-            key: key_of(chaos),
+    async fn on_experiment<K: Served>(
+        &self,
+        experiment: &ExperimentKey,
+        chaos: &dyn Experiment,
+        action: Action,
+    ) -> Result<Outcome, ActError>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+    {
+        let on: On<'_, K> = On {
+            api: Api::namespaced(self.client.clone(), &experiment.key.0),
+            store: K::store(&self.stores),
+            key: experiment.key.clone(),
         };
         match action {
             Action::AddFinalizer => on.set_finalizer(RECORDS_FINALIZER, true).await,
             Action::RemoveFinalizer => on.set_finalizer(RECORDS_FINALIZER, false).await,
-            Action::PatchStatus(status) => on.replace_status(&status).await,
+            Action::PatchStatus(status) => on.replace_status(&*status).await,
             Action::Emit(event) => {
                 self.events.publish(&event, chaos).await;
                 Ok(Outcome::Done)
@@ -159,10 +189,10 @@ const fn is_of_injection(action: &Action) -> bool {
 }
 
 /// One object on the API server and in its store.
-struct On<'a, K> {
-    api: Api<K>,
-    store: &'a Store<K>,
-    key: Key,
+pub(super) struct On<'a, K> {
+    pub(super) api: Api<K>,
+    pub(super) store: &'a Store<K>,
+    pub(super) key: Key,
 }
 
 impl<K> On<'_, K>
@@ -191,7 +221,7 @@ where
     }
 
     /// Replaces the whole status: a merge patch could not take anything away from it.
-    async fn replace_status(&self, status: &ChaosStatus) -> Result<Outcome, ActError> {
+    pub(super) async fn replace_status(&self, status: &impl Serialize) -> Result<Outcome, ActError> {
         let patch = self.patch(json!([{"op": "add", "path": "/status", "value": status}]))?;
         let patched = self.api.patch_status(&self.key.1, &PatchParams::default(), &patch).await;
         self.learn("write the status of", patched).await
@@ -235,6 +265,6 @@ where
     }
 }
 
-const fn error(operation: &'static str, object: String, source: kube::Error) -> ActError {
+pub(super) const fn error(operation: &'static str, object: String, source: kube::Error) -> ActError {
     ActError { operation, object, source }
 }

@@ -2,10 +2,11 @@
 //!
 //! An event is news, not state: one that cannot be published is logged and forgotten.
 
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
 use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
-use kube::{Client, Resource};
 
-use crate::api::NetworkChaos;
+use crate::experiment::kind::Experiment;
 use crate::experiment::status::Event;
 
 /// The API server's limit for the note of an event, in bytes (`events.k8s.io/v1`).
@@ -21,7 +22,7 @@ impl Events {
         Self(Recorder::new(client, reporter))
     }
 
-    pub(super) async fn publish(&self, event: &Event, chaos: &NetworkChaos) {
+    pub(super) async fn publish(&self, event: &Event, chaos: &dyn Experiment) {
         let published = Published {
             type_: if event.warning { EventType::Warning } else { EventType::Normal },
             reason: event.reason.to_owned(),
@@ -29,7 +30,17 @@ impl Events {
             action: event.reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&published, &chaos.object_ref(&())).await {
+        let reference = chaos.reference();
+        let regarding = ObjectReference {
+            api_version: Some("chaos-mesh.org/v1alpha1".to_owned()),
+            kind: Some(reference.kind),
+            namespace: Some(reference.namespace),
+            name: Some(reference.name),
+            uid: Some(reference.uid),
+            resource_version: chaos.metadata().resource_version.clone(),
+            field_path: None,
+        };
+        if let Err(error) = self.0.publish(&published, &regarding).await {
             let reason = event.reason;
             tracing::warn!(error = &error as &dyn std::error::Error, reason, "event not published");
         }

@@ -6,7 +6,9 @@
 
 mod act;
 mod events;
+mod kinds;
 mod leader;
+mod pods;
 mod resolve;
 mod schedule;
 mod stores;
@@ -17,20 +19,23 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, ResourceExt};
+use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{ConditionKind, NetworkChaos};
+use crate::api::ConditionKind;
+use crate::experiment::Limits;
+use crate::experiment::kind::Experiment;
 use crate::experiment::lifecycle::{self, Input};
-use crate::experiment::{Limits, peers};
 use act::{Actor, Outcome};
+use kinds::ExperimentKey;
 pub use leader::LeaseTimes;
+use pods::PodFaults;
 use resolve::Resolver;
 use schedule::Schedule;
-use stores::{Key, Stores};
+use stores::Stores;
 
 /// How often every experiment is looked at, whether something changed or not: time passes too.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -47,12 +52,19 @@ pub struct Options {
     pub limits: Limits,
     /// The times of leader election.
     pub lease: LeaseTimes,
+    /// The image whose containers do nothing, for `pod-failure`; refused with the reason if unset.
+    pub failure_image: Option<String>,
 }
 
 impl Options {
     /// The usual limits and times.
     pub fn new(identity: impl Into<String>) -> Self {
-        Self { identity: identity.into(), limits: Limits::default(), lease: LeaseTimes::default() }
+        Self {
+            identity: identity.into(),
+            limits: Limits::default(),
+            lease: LeaseTimes::default(),
+            failure_image: None,
+        }
     }
 }
 
@@ -83,6 +95,7 @@ pub async fn run(
     let identity = options.identity.clone();
     election.spawn(leader::contend(client.clone(), identity, options.lease, leading, stop.clone()));
     let context = Context {
+        pods: PodFaults::new(client.clone(), Arc::clone(&stores), options.failure_image),
         actor: Actor::new(client, Arc::clone(&stores), &options.identity),
         stores,
         resolver: Resolver::default(),
@@ -104,6 +117,7 @@ pub async fn run(
 /// What every step needs.
 struct Context {
     actor: Actor,
+    pods: PodFaults,
     stores: Arc<Stores>,
     resolver: Resolver,
     limits: Limits,
@@ -146,7 +160,8 @@ async fn act(context: &Context) {
         }
         if follow || sweep <= now {
             sweep = now + SWEEP;
-            context.known().into_iter().for_each(|key| schedule.due(key, now));
+            context.stores.experiments().into_iter().for_each(|key| schedule.due(key, now));
+            context.mend_forgotten().await;
         }
         for key in schedule.take(now) {
             steps.push(async move {
@@ -164,46 +179,78 @@ async fn act(context: &Context) {
 }
 
 impl Context {
-    /// Every experiment there is, and every one that an Injection names.
-    fn known(&self) -> Vec<Key> {
-        let named = self.stores.injections.all().into_iter().map(|injection| {
-            let experiment = &injection.spec.experiment;
-            (experiment.namespace.clone(), experiment.name.clone())
-        });
-        self.stores.experiments.keys().into_iter().chain(named).collect()
+    /// Undoes what nobody remembers. Bounded, so that it holds up nothing else.
+    async fn mend_forgotten(&self) {
+        match tokio::time::timeout(SWEEP, self.pods.mend_forgotten()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "looking for forgotten pod-failures"
+                );
+            }
+            Err(_late) => tracing::warn!("looking for forgotten pod-failures takes too long"),
+        }
     }
 
     /// Takes one step with one experiment.
-    async fn step(&self, key: &Key) -> Result<Outcome, act::ActError> {
-        let chaos = self.stores.experiments.get(key);
-        let uid = chaos.as_ref().and_then(|chaos| chaos.uid()).unwrap_or_default();
+    async fn step(&self, key: &ExperimentKey) -> Result<Outcome, act::ActError> {
+        let wait = match self.settle_pods(key).await? {
+            (Outcome::Again, _) => return Ok(Outcome::Again),
+            (_, wait) => wait,
+        };
+        let chaos = self.stores.experiment(key);
+        let uid = chaos.as_ref().map(|chaos| chaos.uid().to_owned()).unwrap_or_default();
         if self.leave_orphans(key, &uid).await? == Outcome::Again {
             return Ok(Outcome::Again);
         }
         let Some(chaos) = chaos else { return Ok(Outcome::Done) };
         // A new experiment is to see the pods that were made just before it.
-        if !has_targets(&chaos) {
+        if !has_targets(&*chaos) {
             self.stores.refresh_world();
         }
-        let hosts = self.resolver.resolve(peers::host_names(&chaos.spec.external_targets)).await;
+        let hosts = self.resolver.resolve(chaos.host_names()).await;
         let injections = self.stores.injections.filter(|injection| injection.spec.experiment.uid == uid);
         let input = Input {
-            chaos: &chaos,
+            chaos: &*chaos,
             injections: &injections,
             world: &self.stores.world(),
             hosts: &hosts,
             limits: &self.limits,
             now: Timestamp::now(),
         };
-        self.actor.execute(&chaos, lifecycle::step(&input)).await
+        match (self.actor.execute(key, &*chaos, lifecycle::step(&input)).await?, wait) {
+            (Outcome::Done, Some(wait)) => Ok(Outcome::Wait(wait)),
+            (outcome, _) => Ok(outcome),
+        }
+    }
+
+    /// Does what Injections of this name want of pods, those of earlier experiments too. Gives how long that
+    /// is enough.
+    async fn settle_pods(
+        &self,
+        experiment: &ExperimentKey,
+    ) -> Result<(Outcome, Option<Duration>), act::ActError> {
+        let injections = self.stores.injections.filter(|injection| {
+            injection.spec.fault.is_of_controller()
+                && ExperimentKey::of(&injection.spec.experiment).as_ref() == Some(experiment)
+        });
+        let mut next: Option<Duration> = None;
+        for injection in &injections {
+            match self.pods.settle(injection, &[]).await? {
+                (Outcome::Again, _) => return Ok((Outcome::Again, None)),
+                (_, wait) => next = next.into_iter().chain(wait).min(),
+            }
+        }
+        Ok((Outcome::Done, next))
     }
 
     /// Lets go of the Injections of earlier experiments of this name. The API server is asked before: a
     /// watch may only be late.
-    async fn leave_orphans(&self, key: &Key, uid: &str) -> Result<Outcome, act::ActError> {
+    async fn leave_orphans(&self, key: &ExperimentKey, uid: &str) -> Result<Outcome, act::ActError> {
         let orphans = self.stores.injections.filter(|injection| {
             let experiment = &injection.spec.experiment;
-            experiment.uid != uid && (&experiment.namespace, &experiment.name) == (&key.0, &key.1)
+            experiment.uid != uid && ExperimentKey::of(experiment).as_ref() == Some(key)
         });
         let actions = lifecycle::abandon(&orphans, &self.stores.world(), Timestamp::now());
         if actions.is_empty() {
@@ -218,6 +265,6 @@ impl Context {
     }
 }
 
-fn has_targets(chaos: &NetworkChaos) -> bool {
-    chaos.status.as_ref().is_some_and(|status| status.is(ConditionKind::Selected))
+fn has_targets(chaos: &dyn Experiment) -> bool {
+    chaos.status().is_some_and(|status| status.is(ConditionKind::Selected))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::act::{ActError, Outcome};
-use super::stores::Key;
+use super::kinds::ExperimentKey;
 
 /// How many steps are under way at once.
 const PARALLEL: usize = 16;
@@ -30,24 +30,24 @@ struct Failures {
 /// Which experiment is to be looked at when.
 #[derive(Default)]
 pub(super) struct Schedule {
-    due: BTreeMap<Key, Instant>,
-    running: HashSet<Key>,
-    failing: HashMap<Key, Failures>,
+    due: BTreeMap<ExperimentKey, Instant>,
+    running: HashSet<ExperimentKey>,
+    failing: HashMap<ExperimentKey, Failures>,
 }
 
 impl Schedule {
     /// Looks at this one at `when`, or earlier if that was said before; not before its pause is over.
-    pub(super) fn due(&mut self, key: Key, when: Instant) {
+    pub(super) fn due(&mut self, key: ExperimentKey, when: Instant) {
         let when = self.failing.get(&key).map_or(when, |failures| failures.until.max(when));
         let at = self.due.entry(key).or_insert(when);
         *at = when.min(*at);
     }
 
     /// The experiments to look at now. Those that are being looked at stay due until that is over.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<Key> {
+    pub(super) fn take(&mut self, now: Instant) -> Vec<ExperimentKey> {
         let free = PARALLEL.saturating_sub(self.running.len());
         let ready = self.due.iter().filter(|(key, at)| **at <= now && !self.running.contains(*key));
-        let keys: Vec<Key> = ready.map(|(key, _)| key.clone()).take(free).collect();
+        let keys: Vec<ExperimentKey> = ready.map(|(key, _)| key.clone()).take(free).collect();
         for key in &keys {
             self.due.remove(key);
             self.running.insert(key.clone());
@@ -64,18 +64,20 @@ impl Schedule {
     }
 
     /// A step is over.
-    pub(super) fn done(&mut self, key: Key, outcome: Result<Outcome, ActError>, now: Instant) {
+    pub(super) fn done(&mut self, key: ExperimentKey, outcome: Result<Outcome, ActError>, now: Instant) {
         self.running.remove(&key);
         match outcome {
             Ok(outcome) => {
                 self.failing.remove(&key);
-                if outcome == Outcome::Again {
-                    self.due(key, now + AGAIN);
+                match outcome {
+                    Outcome::Done => {}
+                    Outcome::Wait(time) => self.due(key, now + time),
+                    Outcome::Again => self.due(key, now + AGAIN),
                 }
             }
             Err(error) => {
                 let count = self.failing.get(&key).map_or(0, |failures| failures.count);
-                let experiment = format!("{}/{}", key.0, key.1);
+                let experiment = key.to_string();
                 if count == 0 {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,

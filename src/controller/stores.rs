@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{Injection, NetworkChaos, SYSTEM_NAMESPACE};
+use super::kinds::{ExperimentKey, Served};
+use crate::api::{Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
 use crate::experiment::world::World;
 
 /// How long a watch is asked to last, in seconds. A dead connection looks alive for no longer than this.
@@ -115,16 +116,17 @@ pub(super) fn key_of<K: Resource>(object: &K) -> Key {
 #[derive(Default)]
 pub(super) struct Changes {
     /// Experiments that changed themselves or whose Injections did.
-    pub experiments: BTreeSet<Key>,
+    pub experiments: BTreeSet<ExperimentKey>,
     /// Pods, nodes, Services or endpoints changed.
     pub world: bool,
 }
 
 /// Everything the controller watches.
 pub(super) struct Stores {
-    pub experiments: Store<NetworkChaos>,
+    pub networkchaos: Store<NetworkChaos>,
+    pub podchaos: Store<PodChaos>,
     pub injections: Store<Injection>,
-    pods: Store<Pod>,
+    pub pods: Store<Pod>,
     nodes: Store<Node>,
     services: Store<Service>,
     slices: Store<EndpointSlice>,
@@ -137,7 +139,8 @@ pub(super) struct Stores {
 impl Stores {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            experiments: Store::new(),
+            networkchaos: Store::new(),
+            podchaos: Store::new(),
             injections: Store::new(),
             pods: Store::new(),
             nodes: Store::new(),
@@ -152,16 +155,8 @@ impl Stores {
 
     /// Starts the watches; they end when `tasks` is dropped.
     pub(super) fn watch(self: &Arc<Self>, client: &Client, tasks: &mut JoinSet<()>) {
-        let stores = Arc::clone(self);
-        let api = Api::all(client.clone());
-        tasks.spawn(follow(
-            api,
-            Arc::clone(self),
-            |all| &all.experiments,
-            move |chaos| {
-                stores.experiment_changed(key_of(chaos));
-            },
-        ));
+        self.watch_experiments::<NetworkChaos>(client, tasks);
+        self.watch_experiments::<PodChaos>(client, tasks);
         let stores = Arc::clone(self);
         let api = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
         tasks.spawn(follow(
@@ -169,8 +164,9 @@ impl Stores {
             Arc::clone(self),
             |all| &all.injections,
             move |injection: &Injection| {
-                let experiment = &injection.spec.experiment;
-                stores.experiment_changed((experiment.namespace.clone(), experiment.name.clone()));
+                if let Some(experiment) = ExperimentKey::of(&injection.spec.experiment) {
+                    stores.experiment_changed(experiment);
+                }
             },
         ));
         let api = Api::all(client.clone());
@@ -181,6 +177,14 @@ impl Stores {
         tasks.spawn(follow(api, Arc::clone(self), |all| &all.services, self.on_world()));
         let api = Api::all(client.clone());
         tasks.spawn(follow(api, Arc::clone(self), |all| &all.slices, self.on_world()));
+    }
+
+    fn watch_experiments<K: Served>(self: &Arc<Self>, client: &Client, tasks: &mut JoinSet<()>) {
+        let stores = Arc::clone(self);
+        let changed = move |chaos: &K| {
+            stores.experiment_changed(ExperimentKey { kind: K::KIND, key: key_of(chaos) });
+        };
+        tasks.spawn(follow(Api::all(client.clone()), Arc::clone(self), K::store, changed));
     }
 
     fn on_world<K>(self: &Arc<Self>) -> impl Fn(&K) + Send + 'static {
@@ -194,7 +198,8 @@ impl Stores {
 
     /// Waits until every store holds what the API server had.
     pub(super) async fn synced(&self) {
-        self.experiments.wait().await;
+        self.networkchaos.wait().await;
+        self.podchaos.wait().await;
         self.injections.wait().await;
         self.pods.wait().await;
         self.nodes.wait().await;
@@ -230,7 +235,7 @@ impl Stores {
         World::new(self.pods.all(), self.nodes.all(), self.services.all(), self.slices.all())
     }
 
-    fn experiment_changed(&self, key: Key) {
+    fn experiment_changed(&self, key: ExperimentKey) {
         self.lock_changes().experiments.insert(key);
         self.changed.notify_one();
     }

@@ -37,6 +37,10 @@ pub(super) async fn watch_injections(client: Client, node: &str, inputs: SyncSen
             fresh = Some(Vec::new());
             None
         }
+        // The controller is the daemon of these.
+        Event::InitApply(injection) | Event::Apply(injection) if injection.spec.fault.is_of_controller() => {
+            None
+        }
         Event::InitApply(injection) => {
             fresh.get_or_insert_default().push(injection);
             None

@@ -121,6 +121,7 @@ fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
         uid: pod.into(),
         selector_key: key.into(),
         container: None,
+        container_id: None,
     };
     let end = NetworkEnd {
         selector_key: ".".into(),
@@ -137,7 +138,7 @@ fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
         },
         node: "machine1".into(),
         targets: vec![target("a", "."), target("b", ".")],
-        fault: Fault { network: Some(NetworkFault { ends: vec![end], exempt: vec![] }) },
+        fault: Fault { network: Some(NetworkFault { ends: vec![end], exempt: vec![] }), ..Fault::default() },
         paused: false,
         run: 1,
         remaining: Some("60s".into()),

@@ -256,11 +256,6 @@ fn run_of_status(status: &InjectionStatus, now: Now) -> Run {
     Run {
         number: status.observed_run,
         started: started.map(|since| now.boot.saturating_sub(since)),
-        // The exact reason matters to people only; to the run it matters that there is one.
-        ended: status.ended.as_deref().map(|word| match word {
-            "Halted" => Absence::Halted,
-            "NotAfterPassed" => Absence::NotAfterPassed,
-            _ => Absence::DurationElapsed,
-        }),
+        ended: status.ended.as_deref().map(Absence::of_word),
     }
 }

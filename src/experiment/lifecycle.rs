@@ -11,8 +11,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::ObjectMeta;
 
 use super::Limits;
+use super::kind::Experiment;
 use super::peers::Hosts;
 use super::plan::{self, Chosen, NodePlan, Refusal};
 use super::status::{self, Decided, Event};
@@ -20,8 +22,7 @@ use super::wanted::Absence;
 use super::world::World;
 use crate::api::{
     ChaosStatus, ConditionKind, DesiredPhase, ExperimentReference, GoDuration, Injection, InjectionSpec,
-    LEASE_ANNOTATION, NetworkChaos, PAUSE_ANNOTATION, Problem, RECORDS_FINALIZER, RECOVERED_FINALIZER,
-    effective_lease,
+    Problem, RECORDS_FINALIZER, RECOVERED_FINALIZER,
 };
 
 /// How far ahead of now, beyond what remains, `notAfter` is kept.
@@ -42,7 +43,7 @@ pub const PRESENT: &str = "Present";
 /// Everything a step depends on.
 pub struct Input<'a> {
     /// The experiment.
-    pub chaos: &'a NetworkChaos,
+    pub chaos: &'a dyn Experiment,
     /// Its Injections.
     pub injections: &'a [Arc<Injection>],
     /// The cluster.
@@ -115,29 +116,29 @@ pub fn abandon(injections: &[Arc<Injection>], world: &World, now: Timestamp) -> 
 fn goal(input: &Input<'_>) -> Goal {
     let Input { chaos, world, limits, .. } = input;
     let stop = |ended| Goal::Stop { ended, problems: Vec::new(), not_supported: false };
-    let ended = chaos.status.as_ref().and_then(|status| status.experiment.ended.clone());
-    if chaos.metadata.deletion_timestamp.is_some() || ended.is_some() {
+    let ended = chaos.status().and_then(|status| status.experiment.ended.clone());
+    if chaos.is_deleted() || ended.is_some() {
         return stop(ended);
     }
     let invalid = |problems| Goal::Stop { ended: None, problems, not_supported: false };
-    let problems = chaos.spec.problems();
+    let problems = chaos.problems();
     if !problems.is_empty() {
         return invalid(problems);
     }
-    if let Some(problem) = plan::unsupported(&chaos.spec) {
+    if let Some(problem) = chaos.unsupported() {
         return Goal::Stop { ended: None, problems: vec![problem], not_supported: true };
     }
     let live = live(input);
     if let Some(reason) = time_up(&live, input.now) {
         return stop(Some(reason));
     }
-    if live.is_empty() && is_paused(chaos) {
+    if live.is_empty() && chaos.is_paused() {
         return Goal::Wait(None);
     }
-    let chosen = if is_settled(chaos, &live) {
+    let chosen = if is_settled(*chaos, &live) {
         plan::already_chosen(&live, world)
     } else {
-        match plan::choose(chaos, &live, world, limits) {
+        match plan::choose(*chaos, &live, world, limits) {
             Ok(chosen) => chosen,
             Err(Refusal::Nothing(message)) => return Goal::Wait(Some(message)),
             Err(Refusal::Invalid(problems)) => return invalid(problems),
@@ -156,7 +157,7 @@ fn planned(
     live: &[Arc<Injection>],
     chosen: &[Chosen],
 ) -> Result<BTreeMap<String, NodePlan>, Vec<Problem>> {
-    let plan = plan::plan(&input.chaos.spec, chosen, input.world, input.hosts);
+    let plan = input.chaos.plan(chosen, input.world, input.hosts);
     if plan.is_err() && is_settled(input.chaos, live) {
         let as_it_is = |injection: &Arc<Injection>| {
             let InjectionSpec { node, targets, fault, .. } = &injection.spec;
@@ -180,16 +181,12 @@ fn is_deleting(injection: &Injection) -> bool {
 }
 
 /// Whether the targets of this very spec were selected and every node got its Injection.
-fn is_settled(chaos: &NetworkChaos, live: &[Arc<Injection>]) -> bool {
-    let status = chaos.status.as_ref();
+fn is_settled(chaos: &dyn Experiment, live: &[Arc<Injection>]) -> bool {
+    let status = chaos.status();
     !live.is_empty()
         && status.is_some_and(|status| {
-            status.is(ConditionKind::Selected) && status.observed_generation == chaos.metadata.generation
+            status.is(ConditionKind::Selected) && status.observed_generation == chaos.metadata().generation
         })
-}
-
-fn is_paused(chaos: &NetworkChaos) -> bool {
-    chaos.annotations().get(PAUSE_ANNOTATION).is_some_and(|value| value == "true")
 }
 
 /// Why the experiment is over, once every node is through: it said so, or its time has passed without
@@ -253,16 +250,15 @@ fn deletion(injection: &Injection) -> Option<Action> {
     (!is_deleting(injection)).then(|| Action::DeleteInjection(injection.name_any()))
 }
 
-fn has_finalizer(finalizers: &[String], name: &str) -> bool {
-    finalizers.iter().any(|finalizer| finalizer == name)
+fn has_finalizer(metadata: &ObjectMeta, name: &str) -> bool {
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == name)
 }
 
 /// Everything goes. The Injections are let go together, after the last word on all of them is written.
 fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supported: bool) -> Vec<Action> {
     let Input { chaos, injections, world, now, .. } = input;
-    let deleted = chaos.metadata.deletion_timestamp.is_some();
-    if deleted && injections.is_empty() {
-        if !has_finalizer(chaos.finalizers(), RECORDS_FINALIZER) {
+    if chaos.is_deleted() && injections.is_empty() {
+        if !has_finalizer(chaos.metadata(), RECORDS_FINALIZER) {
             return Vec::new();
         }
         let note = "deleted; nothing of it is left";
@@ -276,12 +272,14 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
     };
     let targets =
         status::seen(injections.iter().enumerate().map(|(index, injection)| (&**injection, unread(index))));
-    let old = chaos.status.clone().unwrap_or_default();
+    let old = chaos.status().cloned().unwrap_or_default();
     let known = old.experiment.targets.unwrap_or_default().selected as usize;
+    // What was done once is not taken back: scripts of the reference read `Run` there until it is deleted.
+    let stands = !chaos.is_deleted() && ended.as_deref() == Some(Absence::Completed.word());
     let decided = Decided {
-        generation: chaos.metadata.generation,
-        phase: DesiredPhase::Stop,
-        paused: is_paused(chaos),
+        generation: chaos.metadata().generation,
+        phase: if stands { DesiredPhase::Run } else { DesiredPhase::Stop },
+        paused: chaos.is_paused(),
         ended,
         selected: None,
         problems,
@@ -302,7 +300,7 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
     }
     if releases.is_some() {
         let held =
-            injections.iter().filter(|injection| has_finalizer(injection.finalizers(), RECOVERED_FINALIZER));
+            injections.iter().filter(|injection| has_finalizer(&injection.metadata, RECOVERED_FINALIZER));
         actions.extend(held.map(|injection| Action::ReleaseInjection(injection.name_any())));
     }
     actions.extend(events);
@@ -313,9 +311,9 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
 fn wait(input: &Input<'_>, message: Option<String>) -> Vec<Action> {
     let mut actions = abandon(input.injections, input.world, input.now);
     let targets = status::seen(input.injections.iter().map(|injection| (&**injection, None)));
-    let paused = is_paused(input.chaos);
+    let paused = input.chaos.is_paused();
     let decided = Decided {
-        generation: input.chaos.metadata.generation,
+        generation: input.chaos.metadata().generation,
         phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
         paused,
         ended: None,
@@ -324,17 +322,17 @@ fn wait(input: &Input<'_>, message: Option<String>) -> Vec<Action> {
         not_supported: false,
         targets: Some(&targets),
     };
-    write_status(&input.chaos.status.clone().unwrap_or_default(), &decided, &mut actions);
+    write_status(&input.chaos.status().cloned().unwrap_or_default(), &decided, &mut actions);
     actions
 }
 
 fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
     let Input { chaos, injections, world, now, .. } = input;
     let mut actions = Vec::new();
-    if !has_finalizer(chaos.finalizers(), RECORDS_FINALIZER) {
+    if !has_finalizer(chaos.metadata(), RECORDS_FINALIZER) {
         actions.push(Action::AddFinalizer);
     }
-    let experiment = plan::reference(chaos);
+    let experiment = chaos.reference();
     let mut targets = Vec::new();
     let mut complete = true;
     for (node, node_plan) in plan {
@@ -363,9 +361,9 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
     actions.extend(unplanned.iter().filter_map(|injection| deletion(injection)));
     let going = injections.iter().filter(|injection| release(injection, world, *now).is_some());
     actions.extend(going.map(|injection| Action::ReleaseInjection(injection.name_any())));
-    let paused = is_paused(chaos);
+    let paused = chaos.is_paused();
     let decided = Decided {
-        generation: chaos.metadata.generation,
+        generation: chaos.metadata().generation,
         phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
         paused,
         ended: None,
@@ -374,7 +372,7 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
         not_supported: false,
         targets: Some(&targets),
     };
-    write_status(&chaos.status.clone().unwrap_or_default(), &decided, &mut actions);
+    write_status(&chaos.status().cloned().unwrap_or_default(), &decided, &mut actions);
     actions
 }
 
@@ -390,8 +388,8 @@ fn spec_for(
     current: Option<&Injection>,
 ) -> InjectionSpec {
     let chaos = input.chaos;
-    let paused = is_paused(chaos);
-    let duration = chaos.spec.effective_duration().and_then(GoDuration::to_std);
+    let paused = chaos.is_paused();
+    let duration = chaos.duration();
     let (run, remaining) = match current {
         None => (1, duration),
         Some(current) if current.spec.paused && !paused => {
@@ -415,12 +413,8 @@ fn spec_for(
         run,
         remaining: remaining.map(|remaining| GoDuration::from_std(remaining).to_string()),
         not_after: Time(not_after.unwrap_or(renewed)),
-        lease: GoDuration::from_std(effective_lease(lease_text(chaos))).to_string(),
+        lease: GoDuration::from_std(chaos.lease()).to_string(),
     }
-}
-
-fn lease_text(chaos: &NetworkChaos) -> Option<&str> {
-    chaos.annotations().get(LEASE_ANNOTATION).map(String::as_str)
 }
 
 /// What a paused run leaves for the next one.

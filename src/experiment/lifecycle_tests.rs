@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::fixtures::{chaos, merge, node, pod, start, world, world_of};
 use super::*;
-use crate::api::{InjectionStatus, TargetPhase, TargetStatus};
+use crate::api::{InjectionStatus, NetworkChaos, PAUSE_ANNOTATION, TargetPhase, TargetStatus};
 
 /// An API server that obeys, and daemons that do what they are told.
 struct Cluster {
@@ -87,9 +87,8 @@ impl Cluster {
                 chaos.metadata.finalizers = Some(vec![RECORDS_FINALIZER.to_owned()]);
             }),
             Action::CreateInjection(mut injection) => {
-                let finalizers = self.chaos().finalizers();
                 assert!(
-                    has_finalizer(finalizers, RECORDS_FINALIZER),
+                    has_finalizer(&self.chaos().metadata, RECORDS_FINALIZER),
                     "an Injection without a held experiment"
                 );
                 let name = injection.name_any();
@@ -646,7 +645,7 @@ proptest! {
         cluster.work();
         cluster.wait(40);
         cluster.work();
-        prop_assert!(cluster.chaos.is_none() || !has_finalizer(cluster.chaos().finalizers(), RECORDS_FINALIZER));
+        prop_assert!(cluster.chaos.is_none() || !has_finalizer(&cluster.chaos().metadata, RECORDS_FINALIZER));
         prop_assert!(cluster.injections.is_empty());
     }
 }

@@ -4,9 +4,13 @@
 //! Pure: objects and the time come in, actions go out. No clock, no client, no file: the controller
 //! feeds it, and so do the preview and the tests.
 
+pub mod kind;
 pub mod lifecycle;
+mod network;
 pub mod peers;
 pub mod plan;
+pub mod pod_faults;
+mod pods;
 pub mod selection;
 pub mod status;
 pub mod wanted;

@@ -1,7 +1,4 @@
-//! From an experiment and its pods to what each node is to do.
-//!
-//! A partition drops at both ends, as Chaos Mesh does: whichever end an address is lost at on the way,
-//! the other still knows it.
+//! From an experiment to its pods, and from its pods to the Injections of their nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,18 +11,14 @@ use kube::core::ObjectMeta;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::peers::{self, Hosts, PeerSet};
+use super::kind::Experiment;
 use super::selection::{Request, Selection, select};
 use super::world::{World, pod_addresses};
 use super::{Limits, stable_hash};
 use crate::api::{
     EXPERIMENT_UID_LABEL, ExperimentReference, Fault, Injection, InjectionSpec, InjectionTarget, Mode,
-    NetworkAction, NetworkChaos, NetworkChaosSpec, NetworkEffect, NetworkEnd, NetworkFault, NetworkRule,
-    Peer, PodSelector, Problem, RECOVERED_FINALIZER, SOURCE_KEY, SYSTEM_NAMESPACE, TARGET_KEY,
+    PodSelector, Problem, RECOVERED_FINALIZER, SYSTEM_NAMESPACE,
 };
-
-/// The actions that this release injects.
-const SUPPORTED: [NetworkAction; 1] = [NetworkAction::Partition];
 
 /// One pod that the experiment acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,39 +49,19 @@ pub enum Refusal {
     Invalid(Vec<Problem>),
 }
 
-/// Why this experiment's action is not injected, if it is not.
-pub fn unsupported(spec: &NetworkChaosSpec) -> Option<Problem> {
-    (!SUPPORTED.contains(&spec.action)).then(|| {
-        Problem::new(
-            "spec.action",
-            format!("this release of Squall does not inject \"{}\" yet", spec.action.word()),
-            format!("use one of {}", SUPPORTED.map(NetworkAction::word).join(", ")),
-        )
-    })
-}
-
-/// Selects the pods of both ends. `current` are the Injections that already are: their pods are taken
+/// Selects the targets of all selectors. `current` are the Injections that already are: their pods are taken
 /// again where the mode leaves a choice.
 ///
 /// # Errors
 /// Why there is nothing to act on.
 pub fn choose(
-    chaos: &NetworkChaos,
+    chaos: &dyn Experiment,
     current: &[Arc<Injection>],
     world: &World,
     limits: &Limits,
 ) -> Result<Vec<Chosen>, Refusal> {
-    let spec = &chaos.spec;
-    let mut chosen = choose_end(
-        chaos,
-        current,
-        world,
-        limits,
-        &End::new(SOURCE_KEY, "spec.", &spec.selector, spec.mode, spec.value.as_deref()),
-    )?;
-    if let Some(target) = &spec.target {
-        let end =
-            End::new(TARGET_KEY, "spec.target.", &target.selector, target.mode, target.value.as_deref());
+    let mut chosen = Vec::new();
+    for end in chaos.ends() {
         chosen.extend(choose_end(chaos, current, world, limits, &end)?);
     }
     if chosen.len() > limits.targets {
@@ -101,29 +74,22 @@ pub fn choose(
     Ok(chosen)
 }
 
-/// One end's part of the spec.
-struct End<'a> {
-    key: &'static str,
-    path: &'static str,
-    selector: &'a PodSelector,
-    mode: Mode,
-    value: Option<&'a str>,
-}
-
-impl<'a> End<'a> {
-    const fn new(
-        key: &'static str,
-        path: &'static str,
-        selector: &'a PodSelector,
-        mode: Mode,
-        value: Option<&'a str>,
-    ) -> Self {
-        Self { key, path, selector, mode, value }
-    }
+/// One selector of a spec, with its mode.
+pub struct End<'a> {
+    /// The selector key of its targets.
+    pub key: &'static str,
+    /// Where it stands in the object, with a dot behind.
+    pub path: &'static str,
+    /// Which pods may be picked.
+    pub selector: &'a PodSelector,
+    /// How many of them.
+    pub mode: Mode,
+    /// The value of modes that need one.
+    pub value: Option<&'a str>,
 }
 
 fn choose_end(
-    chaos: &NetworkChaos,
+    chaos: &dyn Experiment,
     current: &[Arc<Injection>],
     world: &World,
     limits: &Limits,
@@ -138,20 +104,20 @@ fn choose_end(
         .collect();
     let request = Request {
         selector: end.selector,
-        own_namespace: chaos.metadata.namespace.as_deref().unwrap_or_default(),
+        own_namespace: chaos.namespace(),
         mode: end.mode,
         amount,
         protected: &limits.protected_namespaces,
+        unfit: &|pod| chaos.exclusion(pod),
         keep: &keep,
     };
     // The UID is random; seeding by it makes the draw repeatable for a controller that starts again.
-    let uid = chaos.metadata.uid.as_deref().unwrap_or_default();
-    let mut rng = StdRng::seed_from_u64(stable_hash(&format!("{uid}{}", end.key)));
+    let mut rng = StdRng::seed_from_u64(stable_hash(&format!("{}{}", chaos.uid(), end.key)));
     let selection = select(&request, world, &mut rng);
     if selection.pods.is_empty() {
         return Err(nothing_selected(end, &selection));
     }
-    Ok(selection.pods.iter().map(|pod| chosen(pod, end.key)).collect())
+    Ok(selection.pods.iter().flat_map(|pod| chosen(chaos, pod, end.key)).collect())
 }
 
 fn nothing_selected(end: &End<'_>, selection: &Selection) -> Refusal {
@@ -171,14 +137,13 @@ fn nothing_selected(end: &End<'_>, selection: &Selection) -> Refusal {
     };
     let what = format!("matches only pods that cannot be targets: {} {}{more}", first.pod, first.reason);
     if selection.excluded.iter().all(|excluded| excluded.reason.is_final()) {
-        let cure = "select pods with a network of their own, outside the protected namespaces";
-        Refusal::Invalid(vec![Problem::new(path, what, cure)])
+        Refusal::Invalid(vec![Problem::new(path, what, first.reason.cure())])
     } else {
         Refusal::Nothing(format!("{path} {what}; it is tried again when pods change"))
     }
 }
 
-fn chosen(pod: &Pod, key: &str) -> Chosen {
+fn chosen(chaos: &dyn Experiment, pod: &Pod, key: &str) -> Vec<Chosen> {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
     let target = InjectionTarget {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
@@ -186,8 +151,10 @@ fn chosen(pod: &Pod, key: &str) -> Chosen {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         selector_key: key.to_owned(),
         container: None,
+        container_id: None,
     };
-    Chosen { target, node, addresses: pod_addresses(pod) }
+    let parts = chaos.parts(pod, target).into_iter();
+    parts.map(|target| Chosen { target, node: node.clone(), addresses: pod_addresses(pod) }).collect()
 }
 
 /// The pods that the Injections name, with the addresses that they have now.
@@ -204,85 +171,24 @@ pub fn already_chosen(current: &[Arc<Injection>], world: &World) -> Vec<Chosen> 
     current.iter().flat_map(of).collect()
 }
 
-/// What each node is to do.
-///
-/// # Errors
-/// What is wrong with the external targets.
-pub fn plan(
-    spec: &NetworkChaosSpec,
+/// Sorts targets by their nodes; `fault` says what happens to those of one node.
+pub(super) fn by_node(
     chosen: &[Chosen],
-    world: &World,
-    hosts: &Hosts,
-) -> Result<BTreeMap<String, NodePlan>, Vec<Problem>> {
-    let external = peers::external(&spec.external_targets, hosts)?;
-    let ends = ends(spec, chosen, world, external);
-    let exempt = peers::api_server(world);
+    fault: impl Fn(&[InjectionTarget]) -> Fault,
+) -> BTreeMap<String, NodePlan> {
     let mut nodes: BTreeMap<String, Vec<InjectionTarget>> = BTreeMap::new();
     for pod in chosen {
         nodes.entry(pod.node.clone()).or_default().push(pod.target.clone());
     }
     let plan_of = |mut targets: Vec<InjectionTarget>| {
         targets.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        let used = |end: &&NetworkEnd| targets.iter().any(|target| target.selector_key == end.selector_key);
-        let network =
-            NetworkFault { ends: ends.iter().filter(used).cloned().collect(), exempt: exempt.clone() };
-        NodePlan { fault: Fault { network: Some(network) }, targets }
+        NodePlan { fault: fault(&targets), targets }
     };
-    Ok(nodes.into_iter().map(|(node, targets)| (node, plan_of(targets))).collect())
+    nodes.into_iter().map(|(node, targets)| (node, plan_of(targets))).collect()
 }
 
-fn sort_key(target: &InjectionTarget) -> (&str, &str, &str) {
-    (&target.selector_key, &target.namespace, &target.pod)
-}
-
-/// The direction table: at the source what goes to or comes from the targets, at the targets the same
-/// packets seen from there. Without any peer named, everybody.
-fn ends(spec: &NetworkChaosSpec, chosen: &[Chosen], world: &World, external: PeerSet) -> Vec<NetworkEnd> {
-    let addresses = |key: &str| -> BTreeSet<IpAddr> {
-        let of_key = chosen.iter().filter(|pod| pod.target.selector_key == key);
-        of_key.flat_map(|pod| pod.addresses.iter().copied()).collect()
-    };
-    let drop_if = |meant: bool, peers: Option<&PeerSet>| {
-        let rule = || NetworkRule {
-            action: NetworkEffect::Drop,
-            peers: peers.map(|peers| peers.iter().copied().collect::<Vec<Peer>>()),
-        };
-        meant.then(rule)
-    };
-    let mut seen_from_source = external;
-    if spec.target.is_some() {
-        let targets = addresses(TARGET_KEY);
-        seen_from_source.extend(peers::of_services(world, &targets));
-        seen_from_source.extend(peers::of_addresses(targets));
-    }
-    let everybody = spec.target.is_none() && spec.external_targets.is_empty();
-    let peers_of_source = (!everybody).then_some(&seen_from_source);
-    let mut ends = vec![NetworkEnd {
-        selector_key: SOURCE_KEY.to_owned(),
-        device: spec.source_device().to_owned(),
-        egress: drop_if(spec.direction.outgoing(), peers_of_source),
-        ingress: drop_if(spec.direction.incoming(), peers_of_source),
-    }];
-    if spec.target.is_some() {
-        let sources = peers::of_addresses(addresses(SOURCE_KEY));
-        ends.push(NetworkEnd {
-            selector_key: TARGET_KEY.to_owned(),
-            device: spec.peer_device().to_owned(),
-            egress: drop_if(spec.direction.incoming(), Some(&sources)),
-            ingress: drop_if(spec.direction.outgoing(), Some(&sources)),
-        });
-    }
-    ends
-}
-
-/// The experiment, as its Injections name it.
-pub fn reference(chaos: &NetworkChaos) -> ExperimentReference {
-    ExperimentReference {
-        kind: "NetworkChaos".to_owned(),
-        namespace: chaos.metadata.namespace.clone().unwrap_or_default(),
-        name: chaos.name_any(),
-        uid: chaos.metadata.uid.clone().unwrap_or_default(),
-    }
+fn sort_key(target: &InjectionTarget) -> (&str, &str, &str, Option<&str>) {
+    (&target.selector_key, &target.namespace, &target.pod, target.container.as_deref())
 }
 
 /// The name of the Injection of one experiment and node. Node names may be longer than what is left of

@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use super::super::fixtures::{UID, changed_pod, chaos, node, pod, world, world_of};
+use super::super::peers::Hosts;
 use super::*;
+use crate::api::{NetworkRule, Peer};
 
 fn rule(rule: Option<&NetworkRule>) -> Value {
     rule.map_or(Value::Null, |rule| {
@@ -17,7 +19,7 @@ fn planned(changes: &Value) -> Value {
     let chosen = choose(&chaos, &[], &world, &Limits::default()).unwrap();
     let hosts = Hosts::from([("example.com".to_owned(), vec!["203.0.113.9".parse().unwrap()])]);
     let mut out = json!({});
-    for (node, plan) in plan(&chaos.spec, &chosen, &world, &hosts).unwrap() {
+    for (node, plan) in chaos.plan(&chosen, &world, &hosts).unwrap() {
         for end in plan.fault.network.unwrap().ends {
             out[&node][&end.selector_key] = json!([rule(end.egress.as_ref()), rule(end.ingress.as_ref())]);
         }
@@ -77,7 +79,7 @@ fn a_pod_may_be_both_ends() {
     let chaos = chaos(&json!({"spec": {"target": {"selector": {"labelSelectors": {"app": "web"}}}}}));
     let world = world();
     let chosen = choose(&chaos, &[], &world, &Limits::default()).unwrap();
-    let plan = plan(&chaos.spec, &chosen, &world, &Hosts::new()).unwrap();
+    let plan = chaos.plan(&chosen, &world, &Hosts::new()).unwrap();
     let targets: Vec<_> =
         plan["n1"].targets.iter().map(|t| (t.pod.as_str(), t.selector_key.as_str())).collect();
     assert_eq!(targets, [("web-1", "."), ("web-1", ".Target")]);
@@ -88,7 +90,7 @@ fn devices_and_exemptions() {
     let chaos = chaos(&json!({"spec": {"device": "net1", "targetDevice": "eth9@if3"}}));
     let world = world();
     let chosen = choose(&chaos, &[], &world, &Limits::default()).unwrap();
-    let mut plan = plan(&chaos.spec, &chosen, &world, &Hosts::new()).unwrap();
+    let mut plan = chaos.plan(&chosen, &world, &Hosts::new()).unwrap();
     let network = plan.remove("n2").and_then(|plan| plan.fault.network).unwrap();
     let devices: Vec<_> = network.ends.iter().map(|end| end.device.as_str()).collect();
     assert_eq!(devices, ["net1", "eth9"]);
@@ -103,12 +105,12 @@ fn what_is_gone_leaves_the_sets_but_stays_a_target() {
     let chaos = chaos(&json!({}));
     let before = world();
     let chosen = choose(&chaos, &[], &before, &Limits::default()).unwrap();
-    let plan_now = plan(&chaos.spec, &chosen, &before, &Hosts::new()).unwrap();
+    let plan_now = chaos.plan(&chosen, &before, &Hosts::new()).unwrap();
     let injections: Vec<Arc<Injection>> = plan_now
         .iter()
         .map(|(name, plan)| {
             let spec = InjectionSpec {
-                experiment: reference(&chaos),
+                experiment: (&chaos as &dyn Experiment).reference(),
                 node: name.clone(),
                 targets: plan.targets.clone(),
                 fault: plan.fault.clone(),
@@ -130,8 +132,7 @@ fn what_is_gone_leaves_the_sets_but_stays_a_target() {
     ]);
     let chosen = already_chosen(&injections, &later);
     assert_eq!(chosen.len(), 3, "the selection stays");
-    let network =
-        plan(&chaos.spec, &chosen, &later, &Hosts::new()).unwrap()["n2"].fault.network.clone().unwrap();
+    let network = chaos.plan(&chosen, &later, &Hosts::new()).unwrap()["n2"].fault.network.clone().unwrap();
     assert_eq!(rule(network.ends[0].egress.as_ref()), json!([]), "nobody is a peer, not everybody");
     assert_eq!(
         rule(network.ends[1].ingress.as_ref()),
@@ -143,11 +144,11 @@ fn what_is_gone_leaves_the_sets_but_stays_a_target() {
 #[test]
 fn injections_belong_to_their_node() {
     let chaos = chaos(&json!({}));
-    let name = injection_name(&reference(&chaos), "n1");
+    let name = injection_name(&(&chaos as &dyn Experiment).reference(), "n1");
     assert_eq!(name, format!("networkchaos-0a1b2c3d-{:016x}", stable_hash("n1")));
-    assert_ne!(name, injection_name(&reference(&chaos), "n2"));
+    assert_ne!(name, injection_name(&(&chaos as &dyn Experiment).reference(), "n2"));
     let spec = InjectionSpec {
-        experiment: reference(&chaos),
+        experiment: (&chaos as &dyn Experiment).reference(),
         node: "n1".to_owned(),
         targets: Vec::new(),
         fault: Fault::default(),

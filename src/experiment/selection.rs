@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::core::{Expression, Selector, SelectorExt};
 use rand::{Rng, RngExt};
 
-use super::world::{World, has_finished, pod_addresses};
+use super::world::{World, has_finished};
 use crate::api::{LabelRequirement, Mode, PodSelector};
 
 /// What is asked for.
@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub amount: u32,
     /// Namespaces whose pods are never candidates.
     pub protected: &'a [String],
+    /// Why this experiment cannot act on a pod that every experiment could act on.
+    pub unfit: &'a dyn Fn(&Pod) -> Option<Exclusion>,
     /// UIDs of pods that are picked before others: those that already have the fault.
     pub keep: &'a BTreeSet<String>,
 }
@@ -66,12 +68,30 @@ pub enum Exclusion {
     NoNode,
     /// It has no address yet.
     NoAddress,
+    /// None of the named containers runs in it.
+    NoContainer,
+    /// It stands for a pod that the node runs on its own (`kubernetes.io/config.mirror`).
+    Mirror,
+    /// Nobody would start it anew.
+    Bare,
 }
 
 impl Exclusion {
     /// Whether this pod can never be a target, however long one waits.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::HostNetwork | Self::Protected)
+        matches!(self, Self::HostNetwork | Self::Protected | Self::Mirror | Self::Bare)
+    }
+
+    /// What to write instead.
+    pub const fn cure(self) -> &'static str {
+        match self {
+            Self::HostNetwork => "select pods with a network of their own",
+            Self::Protected => "select pods outside the protected namespaces",
+            Self::Mirror => "select pods that the API server decides on; static pods are files of their node",
+            Self::Bare => "select pods of a Deployment, StatefulSet, DaemonSet or Job",
+            Self::NoContainer => "name containers that the pods have and that run",
+            Self::Terminating | Self::Finished | Self::NoNode | Self::NoAddress => "wait for other pods",
+        }
     }
 }
 
@@ -84,6 +104,9 @@ impl fmt::Display for Exclusion {
             Self::Finished => "has finished",
             Self::NoNode => "runs on no known node",
             Self::NoAddress => "has no address yet",
+            Self::NoContainer => "runs none of the named containers",
+            Self::Mirror => "is a static pod of its node",
+            Self::Bare => "belongs to no controller that would mend it (a bare pod)",
         })
     }
 }
@@ -94,7 +117,7 @@ pub fn select(request: &Request<'_>, world: &World, rng: &mut impl Rng) -> Selec
     let mut candidates = Vec::new();
     let mut excluded = Vec::new();
     for pod in world.pods().iter().filter(|pod| matcher.matches(pod)) {
-        match exclusion(pod, world, request.protected) {
+        match exclusion(pod, world, request) {
             None => candidates.push(pod),
             Some(reason) => excluded.push(Excluded { pod: full_name(pod), reason }),
         }
@@ -147,23 +170,21 @@ fn sample(items: &[usize], count: usize, rng: &mut impl Rng) -> Vec<usize> {
     indices.iter().filter_map(|index| items.get(index)).copied().collect()
 }
 
-fn exclusion(pod: &Pod, world: &World, protected: &[String]) -> Option<Exclusion> {
+fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusion> {
     let spec = pod.spec.as_ref();
     let node = spec.and_then(|spec| spec.node_name.as_deref());
-    if pod.metadata.namespace.as_ref().is_some_and(|namespace| protected.contains(namespace)) {
+    if pod.metadata.namespace.as_ref().is_some_and(|namespace| request.protected.contains(namespace)) {
         Some(Exclusion::Protected)
-    } else if spec.and_then(|spec| spec.host_network) == Some(true) {
-        Some(Exclusion::HostNetwork)
+    } else if let Some(reason) = (request.unfit)(pod).filter(|reason| reason.is_final()) {
+        Some(reason)
     } else if pod.metadata.deletion_timestamp.is_some() {
         Some(Exclusion::Terminating)
     } else if has_finished(pod) {
         Some(Exclusion::Finished)
-    } else if node.is_none_or(|node| world.node(node).is_none()) {
+    } else if pod.metadata.uid.is_none() || node.is_none_or(|node| world.node(node).is_none()) {
         Some(Exclusion::NoNode)
-    } else if pod_addresses(pod).is_empty() || pod.metadata.uid.is_none() {
-        Some(Exclusion::NoAddress)
     } else {
-        None
+        (request.unfit)(pod)
     }
 }
 

@@ -5,7 +5,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use super::super::fixtures::{changed_pod, pod, world_of};
+use super::super::fixtures::{changed_pod, chaos, pod, world_of};
+use super::super::kind::Experiment;
 use super::*;
 
 fn names(selection: &Selection) -> Vec<String> {
@@ -26,6 +27,7 @@ fn select_with(
         mode,
         amount,
         protected: &["kube-system".to_owned()],
+        unfit: &|pod| chaos(&json!({})).exclusion(pod),
         keep,
     };
     select(&request, world, &mut StdRng::seed_from_u64(seed))

@@ -127,7 +127,7 @@ fn conditions(old: &ChaosStatus, decided: &Decided<'_>) -> Vec<Condition> {
     };
     let mut conditions = vec![selected];
     if let Some(targets) = decided.targets {
-        let injected = |seen: &Seen| phase(seen) == Some(TargetPhase::Injected);
+        let injected = |seen: &Seen| phase(seen).is_some_and(TargetPhase::took_effect);
         let all = !targets.is_empty();
         conditions.push(condition(
             ConditionKind::AllInjected,
@@ -154,10 +154,11 @@ fn conditions(old: &ChaosStatus, decided: &Decided<'_>) -> Vec<Condition> {
     conditions
 }
 
-/// True before the first injection too, as scripts written for Chaos Mesh expect.
+/// True before the first injection too, as scripts written for Chaos Mesh expect, and never after what is done
+/// once: there is nothing to recover from.
 fn all_recovered(targets: &[Seen]) -> Condition {
     let kind = ConditionKind::AllRecovered;
-    let present = |seen: &&Seen| phase(seen).is_some_and(TargetPhase::may_be_present);
+    let present = |seen: &&Seen| phase(seen).is_some_and(stands);
     if targets.is_empty() || targets.iter().any(|seen| present(&seen)) {
         let stuck = targets.iter().find_map(|seen| {
             let status = seen.status.as_ref().filter(|status| status.phase == TargetPhase::Stuck)?;
@@ -180,6 +181,11 @@ fn phase(seen: &Seen) -> Option<TargetPhase> {
     Some(if seen.unread.is_some() && phase.may_be_present() { TargetPhase::Recovered } else { phase })
 }
 
+/// Whether a fault is in place, or was done for good.
+const fn stands(phase: TargetPhase) -> bool {
+    phase.may_be_present() || phase.took_effect()
+}
+
 /// `containerRecords[].id`: `namespace/pod`, with the container for faults that act on one.
 fn identity(target: &InjectionTarget) -> String {
     let InjectionTarget { namespace, pod, container, .. } = target;
@@ -198,7 +204,7 @@ fn records(targets: &[Seen]) -> Vec<Record> {
 
 fn record(seen: &Seen) -> Record {
     let status = seen.status.as_ref();
-    let in_place = phase(seen).is_some_and(TargetPhase::may_be_present);
+    let in_place = phase(seen).is_some_and(stands);
     Record {
         id: identity(&seen.target),
         selector_key: seen.target.selector_key.clone(),
@@ -216,7 +222,7 @@ fn record_event(seen: &Seen, status: &TargetStatus) -> Option<RecordEvent> {
             ("Failed", "Recover", seen.unread.clone())
         }
         TargetPhase::Waiting => return None,
-        TargetPhase::Injected => ("Succeeded", "Apply", evidence),
+        TargetPhase::Injected | TargetPhase::Done => ("Succeeded", "Apply", evidence),
         TargetPhase::Recovered => ("Succeeded", "Recover", evidence),
         TargetPhase::Failed => ("Failed", "Apply", status.error.clone()),
         TargetPhase::Stuck => ("Failed", "Recover", status.error.clone()),
@@ -236,7 +242,7 @@ fn counts(targets: &[Seen]) -> TargetCounts {
     };
     TargetCounts {
         selected: u32::try_from(targets.len()).unwrap_or(u32::MAX),
-        injected: count(&[TargetPhase::Injected]),
+        injected: count(&[TargetPhase::Injected, TargetPhase::Done]),
         recovered: count(&[TargetPhase::Recovered]),
         failed: count(&[TargetPhase::Failed, TargetPhase::Stuck]),
     }

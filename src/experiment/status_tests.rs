@@ -10,6 +10,7 @@ fn seen_as(pod: &str, key: &str, phase: Option<TargetPhase>) -> Seen {
         uid: format!("uid-{pod}"),
         selector_key: key.to_owned(),
         container: None,
+        container_id: None,
     };
     let status = phase.map(|phase| TargetStatus {
         target: target.clone(),

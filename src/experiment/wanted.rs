@@ -30,6 +30,8 @@ pub enum Absence {
     DurationElapsed,
     /// The absolute cap has passed.
     NotAfterPassed,
+    /// What is done once was done.
+    Completed,
     /// It is paused.
     Paused,
     /// The controller was not heard from for the lease, or not yet.
@@ -42,7 +44,18 @@ impl Absence {
     /// Whether the run is over for good: it does not come back by itself, only a higher run number
     /// starts the fault again.
     pub const fn ends_run(self) -> bool {
-        matches!(self, Self::Halted | Self::DurationElapsed | Self::NotAfterPassed)
+        matches!(self, Self::Halted | Self::DurationElapsed | Self::NotAfterPassed | Self::Completed)
+    }
+
+    /// The end of a run that an earlier status names. The exact reason matters to people only; to the run it
+    /// matters that there is one.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "Halted" => Self::Halted,
+            "NotAfterPassed" => Self::NotAfterPassed,
+            "Completed" => Self::Completed,
+            _ => Self::DurationElapsed,
+        }
     }
 
     /// The word for status and events.
@@ -52,6 +65,7 @@ impl Absence {
             Self::Halted => "Halted",
             Self::DurationElapsed => "DurationElapsed",
             Self::NotAfterPassed => "NotAfterPassed",
+            Self::Completed => "Completed",
             Self::Paused => "Paused",
             Self::LeaseLost => "LeaseLost",
             Self::DaemonStopping => "DaemonStopping",
@@ -171,7 +185,13 @@ fn absence(facts: &Facts<'_>) -> Option<Absence> {
 pub fn next_change(facts: &Facts<'_>) -> Option<Duration> {
     let end = nearest_end(facts).and_then(|(left, _)| facts.now.boot.checked_add(left.try_into().ok()?));
     match absence(facts) {
-        Some(Absence::Deleted | Absence::Halted | Absence::NotAfterPassed | Absence::DurationElapsed) => None,
+        Some(
+            Absence::Deleted
+            | Absence::Halted
+            | Absence::NotAfterPassed
+            | Absence::DurationElapsed
+            | Absence::Completed,
+        ) => None,
         // None of these stops what ends the run.
         Some(Absence::Paused | Absence::LeaseLost | Absence::DaemonStopping) => end,
         None => end.into_iter().chain(lease_end(facts)).min(),

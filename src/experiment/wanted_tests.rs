@@ -24,6 +24,7 @@ fn spec() -> InjectionSpec {
             uid: "m".into(),
             selector_key: ".".into(),
             container: None,
+            container_id: None,
         }],
         fault: Fault::default(),
         paused: false,

@@ -1,11 +1,12 @@
 //! One document → one experiment, or what is to be said about it.
 
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::source::{Document, Node};
 use super::{Diagnostic, MAX_DIAGNOSTICS, Position, Severity, metadata, unknown};
-use crate::api::{self, CustomKind, NetworkChaos, Problem};
+use crate::api::{self, CustomKind, NetworkChaos, PodChaos, Problem};
 
 /// The group of experiments.
 const GROUP: &str = "chaos-mesh.org";
@@ -14,7 +15,7 @@ const GROUP: &str = "chaos-mesh.org";
 const VERSION: &str = "v1alpha1";
 
 /// Kinds of the group that are recognised and cannot be run yet.
-const UNBUILT: [&str; 19] = [
+const UNBUILT: [&str; 18] = [
     "AWSChaos",
     "AzureChaos",
     "BlockChaos",
@@ -26,7 +27,6 @@ const UNBUILT: [&str; 19] = [
     "KernelChaos",
     "PhysicalMachine",
     "PhysicalMachineChaos",
-    "PodChaos",
     "RemoteCluster",
     "Schedule",
     "StatusCheck",
@@ -59,6 +59,20 @@ pub struct Object {
 pub enum Experiment {
     /// A network fault.
     NetworkChaos(Box<NetworkChaos>),
+    /// A fault of pods or their containers.
+    PodChaos(Box<PodChaos>),
+}
+
+impl Experiment {
+    fn read(kind: &CustomKind, value: &Value) -> Result<(Self, ObjectMeta), serde_json::Error> {
+        Ok(if kind.kind == "PodChaos" {
+            let typed = PodChaos::deserialize(value)?;
+            (Self::PodChaos(Box::new(typed.clone())), typed.metadata)
+        } else {
+            let typed = NetworkChaos::deserialize(value)?;
+            (Self::NetworkChaos(Box::new(typed.clone())), typed.metadata)
+        })
+    }
 }
 
 /// Reads one document; nothing from an empty one.
@@ -105,7 +119,11 @@ fn recognise(value: &Value, root: &Node) -> Result<&'static CustomKind, Diagnost
         )),
         (GROUP, _) if UNBUILT.contains(&kind) => Err(Diagnostic {
             severity: Severity::Unbuilt,
-            ..error("kind", format!("{kind} is not in this release"), "NetworkChaos is; remove this document")
+            ..error(
+                "kind",
+                format!("{kind} is not in this release"),
+                "NetworkChaos and PodChaos are; remove this document",
+            )
         }),
         (GROUP, _) => known(kind).ok_or_else(|| {
             let kinds = api::custom_kinds().iter().map(|known| known.kind).chain(UNBUILT);
@@ -157,16 +175,16 @@ fn experiment(kind: &'static CustomKind, mut value: Value, root: &Node) -> Resul
         *place = metadata;
     }
     // It fails only where types and schema disagree.
-    let typed = NetworkChaos::deserialize(&admitted).map_err(|error| {
+    let (experiment, metadata) = Experiment::read(kind, &admitted).map_err(|error| {
         vec![Problem::new("spec", error.to_string(), "compare it with a file of templates/")]
     })?;
     Ok(Object {
         position: root.key_at(""),
         kind: kind.kind,
-        name: typed.metadata.name.clone().unwrap_or_default(),
-        namespace: typed.metadata.namespace.clone(),
+        name: metadata.name.unwrap_or_default(),
+        namespace: metadata.namespace,
         value,
-        experiment: Experiment::NetworkChaos(Box::new(typed)),
+        experiment,
     })
 }
 

@@ -175,7 +175,7 @@ fn part(name: &str, node: &str, arguments: &Value) -> Value {
 fn controller() -> Result<Deployment, serde_json::Error> {
     let labels = json!({ "app": "squall-controller" });
     let (node, _) = MACHINES[0];
-    let pod = part("controller", node, &json!(["controller"]));
+    let pod = part("controller", node, &json!(["controller", "--failure-image", "hold"]));
     serde_json::from_value(json!({
         "metadata": { "name": "squall-controller", "namespace": SYSTEM_NAMESPACE, "labels": labels },
         "spec": {
