@@ -29,6 +29,7 @@ use crate::api::ConditionKind;
 use crate::experiment::Limits;
 use crate::experiment::kind::Experiment;
 use crate::experiment::lifecycle::{self, Input};
+use crate::experiment::wanted::HaltScope;
 use act::{Actor, Outcome};
 use kinds::ExperimentKey;
 pub use leader::LeaseTimes;
@@ -158,7 +159,7 @@ async fn act(context: &Context) {
             gathered = None;
             context.stores.refresh_world();
         }
-        if follow || sweep <= now {
+        if follow || changes.halts || sweep <= now {
             sweep = now + SWEEP;
             context.stores.experiments().into_iter().for_each(|key| schedule.due(key, now));
             context.mend_forgotten().await;
@@ -210,6 +211,7 @@ impl Context {
             self.stores.refresh_world();
         }
         let hosts = self.resolver.resolve(chaos.host_names()).await;
+        let halts = self.stores.halts.all();
         let injections = self.stores.injections.filter(|injection| injection.spec.experiment.uid == uid);
         let input = Input {
             chaos: &*chaos,
@@ -217,12 +219,19 @@ impl Context {
             world: &self.stores.world(),
             hosts: &hosts,
             limits: &self.limits,
+            halts: &halts,
             now: Timestamp::now(),
         };
-        match (self.actor.execute(key, &*chaos, lifecycle::step(&input)).await?, wait) {
+        let actions = lifecycle::step(&input);
+        match (self.actor.execute(key, &*chaos, actions).await?, wait) {
             (Outcome::Done, Some(wait)) => Ok(Outcome::Wait(wait)),
             (outcome, _) => Ok(outcome),
         }
+    }
+
+    /// What every Halt covers.
+    fn halts(&self) -> Vec<HaltScope> {
+        self.stores.halts.all().iter().map(|halt| HaltScope::from(&halt.spec)).collect()
     }
 
     /// Does what Injections of this name want of pods, those of earlier experiments too. Gives how long that
@@ -235,9 +244,10 @@ impl Context {
             injection.spec.fault.is_of_controller()
                 && ExperimentKey::of(&injection.spec.experiment).as_ref() == Some(experiment)
         });
+        let halts = self.halts();
         let mut next: Option<Duration> = None;
         for injection in &injections {
-            match self.pods.settle(injection, &[]).await? {
+            match self.pods.settle(injection, &halts).await? {
                 (Outcome::Again, _) => return Ok((Outcome::Again, None)),
                 (_, wait) => next = next.into_iter().chain(wait).min(),
             }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -52,11 +51,11 @@ impl PodFaults {
     ) -> Result<(Outcome, Option<Duration>), ActError> {
         let (wanted, change) = pod_faults::decide(injection, halts, Timestamp::now());
         let targets = pod_faults::targets(injection);
-        let attempts: Vec<_> = futures::stream::iter(targets.iter())
-            .map(|target| self.attempt(injection, wanted, target))
-            .buffered(PARALLEL_WRITES)
-            .try_collect()
-            .await?;
+        let mut attempts = Vec::with_capacity(targets.len());
+        for some in targets.chunks(PARALLEL_WRITES) {
+            let together = some.iter().map(|target| self.attempt(injection, wanted, target));
+            attempts.extend(futures::future::try_join_all(together).await?);
+        }
         let Some(errors) = attempts.into_iter().collect::<Option<Vec<_>>>() else {
             return Ok((Outcome::Again, None));
         };

@@ -19,7 +19,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::kinds::{ExperimentKey, Served};
-use crate::api::{Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
+use crate::api::{Halt, Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
+use crate::client::is_not_served;
 use crate::experiment::world::World;
 
 /// How long a watch is asked to last, in seconds. A dead connection looks alive for no longer than this.
@@ -32,11 +33,17 @@ pub(super) type Key = (String, String);
 pub(super) struct Store<K> {
     objects: Mutex<BTreeMap<Key, Arc<K>>>,
     synced: watch::Sender<bool>,
+    /// Whether an API server that does not know the kind counts as one that has no objects of it.
+    optional: bool,
 }
 
 impl<K: Resource<DynamicType = ()>> Store<K> {
     fn new() -> Self {
-        Self { objects: Mutex::default(), synced: watch::Sender::new(false) }
+        Self { objects: Mutex::default(), synced: watch::Sender::new(false), optional: false }
+    }
+
+    fn optional() -> Self {
+        Self { optional: true, ..Self::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<K>>> {
@@ -119,6 +126,8 @@ pub(super) struct Changes {
     pub experiments: BTreeSet<ExperimentKey>,
     /// Pods, nodes, Services or endpoints changed.
     pub world: bool,
+    /// A Halt came, changed or went: it may concern every experiment.
+    pub halts: bool,
 }
 
 /// Everything the controller watches.
@@ -126,6 +135,7 @@ pub(super) struct Stores {
     pub networkchaos: Store<NetworkChaos>,
     pub podchaos: Store<PodChaos>,
     pub injections: Store<Injection>,
+    pub halts: Store<Halt>,
     pub pods: Store<Pod>,
     nodes: Store<Node>,
     services: Store<Service>,
@@ -142,6 +152,7 @@ impl Stores {
             networkchaos: Store::new(),
             podchaos: Store::new(),
             injections: Store::new(),
+            halts: Store::optional(),
             pods: Store::new(),
             nodes: Store::new(),
             services: Store::new(),
@@ -167,6 +178,17 @@ impl Stores {
                 if let Some(experiment) = ExperimentKey::of(&injection.spec.experiment) {
                     stores.experiment_changed(experiment);
                 }
+            },
+        ));
+        let stores = Arc::clone(self);
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(
+            api,
+            Arc::clone(self),
+            |all| &all.halts,
+            move |_| {
+                stores.lock_changes().halts = true;
+                stores.changed.notify_one();
             },
         ));
         let api = Api::all(client.clone());
@@ -201,6 +223,7 @@ impl Stores {
         self.networkchaos.wait().await;
         self.podchaos.wait().await;
         self.injections.wait().await;
+        self.halts.wait().await;
         self.pods.wait().await;
         self.nodes.wait().await;
         self.services.wait().await;
@@ -275,6 +298,10 @@ async fn follow<K>(
                     tracing::warn!(error = &error as &dyn std::error::Error, kind = %K::kind(&()), "watch failed");
                 }
                 failing = true;
+                if store.optional && is_not_served(&error) {
+                    // There is nothing to wait for. What was known before, if anything, stands.
+                    store.synced.send_replace(true);
+                }
             }
         }
     }
