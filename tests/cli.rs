@@ -107,8 +107,8 @@ impl Machine {
             version: kind.version,
             plural: kind.plural,
             kind: kind.kind,
-            namespaced: true,
-            status: true,
+            namespaced: kind.namespaced,
+            status: kind.status,
             selectable: kind.selectable,
         }));
         let server = ApiServer::new(Config::new(resources, Arc::new(Rules), Arc::new(Pods)));

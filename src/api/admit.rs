@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::schema;
-use super::{Injection, NetworkChaos, Problem};
+use super::{Halt, Injection, NetworkChaos, Problem};
 
 /// What an API server must know of one of our kinds.
 pub struct CustomKind {
@@ -22,6 +22,10 @@ pub struct CustomKind {
     pub plural: &'static str,
     /// The kind.
     pub kind: &'static str,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Whether its status is a subresource.
+    pub status: bool,
     /// Fields beside name and namespace that lists and watches can select by.
     pub selectable: &'static [&'static str],
     schema: Value,
@@ -36,13 +40,15 @@ impl CustomKind {
 }
 
 /// Made once: a schema takes a millisecond to derive, and every write of ours is held against one.
-static KINDS: LazyLock<[CustomKind; 2]> = LazyLock::new(|| {
+static KINDS: LazyLock<[CustomKind; 3]> = LazyLock::new(|| {
     [
         CustomKind {
             group: "chaos-mesh.org",
             version: "v1alpha1",
             plural: "networkchaos",
             kind: "NetworkChaos",
+            namespaced: true,
+            status: true,
             selectable: &[],
             schema: schema_of::<NetworkChaos>(),
             problems: |value| typed::<NetworkChaos>(value, |object| object.spec.problems()),
@@ -52,9 +58,22 @@ static KINDS: LazyLock<[CustomKind; 2]> = LazyLock::new(|| {
             version: "v1alpha1",
             plural: "injections",
             kind: "Injection",
+            namespaced: true,
+            status: true,
             selectable: &["spec.node"],
             schema: schema_of::<Injection>(),
             problems: |value| typed::<Injection>(value, |_| Vec::new()),
+        },
+        CustomKind {
+            group: "squall.dev",
+            version: "v1alpha1",
+            plural: "halts",
+            kind: "Halt",
+            namespaced: false,
+            status: false,
+            selectable: &[],
+            schema: schema_of::<Halt>(),
+            problems: |value| typed::<Halt>(value, |object| object.spec.problems()),
         },
     ]
 });
@@ -180,6 +199,29 @@ mod tests {
         invalid["spec"]["direction"] = json!("to");
         let old = invalid.clone();
         assert_eq!(admit("chaos-mesh.org", "NetworkChaos", Some(&old), &mut invalid), Ok(()));
+    }
+
+    #[test]
+    fn the_table_says_what_the_crds_say() {
+        let crds = [NetworkChaos::crd(), Injection::crd(), Halt::crd()];
+        for (custom, crd) in custom_kinds().iter().zip(crds) {
+            let version = &crd.spec.versions[0];
+            assert_eq!(
+                (custom.group, custom.plural),
+                (crd.spec.group.as_str(), crd.spec.names.plural.as_str())
+            );
+            assert_eq!((custom.version, custom.kind), (version.name.as_str(), crd.spec.names.kind.as_str()));
+            assert_eq!(custom.namespaced, crd.spec.scope == "Namespaced", "{}", custom.kind);
+            assert_eq!(custom.status, version.subresources.is_some(), "{}", custom.kind);
+        }
+    }
+
+    #[test]
+    fn a_halt_is_checked() {
+        let mut halt = json!({"metadata": {"name": "h"}, "spec": {"namespaces": ["default", ""], "typo": 1}});
+        assert_eq!(paths(admit("squall.dev", "Halt", None, &mut halt)), ["spec.namespaces[1]"]);
+        let mut everything = json!({"metadata": {"name": "h"}, "spec": {}});
+        assert_eq!(admit("squall.dev", "Halt", None, &mut everything), Ok(()));
     }
 
     #[test]

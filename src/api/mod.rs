@@ -5,6 +5,7 @@
 
 mod admit;
 mod duration;
+mod halt;
 mod injection;
 mod networkchaos;
 mod problem;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use admit::{CustomKind, admit, custom_kinds};
 pub use duration::{DurationError, GoDuration};
+pub use halt::{Halt, HaltSpec};
 pub use injection::{
     ExperimentReference, Fault, Injection, InjectionSpec, InjectionStatus, InjectionTarget, NetworkEffect,
     NetworkEnd, NetworkFault, NetworkRule, Peer, TargetPhase, TargetStatus,

@@ -31,7 +31,7 @@ const fn known(plural: &'static str, short: &'static str, group: &'static str, k
 }
 
 /// Short names are kubectl's; `netchaos` and `inj` are ours. A kind without one repeats its plural.
-const KNOWN: [Known; 12] = [
+const KNOWN: [Known; 13] = [
     known("pods", "po", "", "Pod"),
     Known { namespaced: false, ..known("nodes", "no", "", "Node") },
     known("services", "svc", "", "Service"),
@@ -44,6 +44,7 @@ const KNOWN: [Known; 12] = [
     known("endpointslices", "endpointslices", "discovery.k8s.io", "EndpointSlice"),
     Known { version: "v1alpha1", ..known("networkchaos", "netchaos", "chaos-mesh.org", "NetworkChaos") },
     Known { version: "v1alpha1", ..known("injections", "inj", "squall.dev", "Injection") },
+    Known { version: "v1alpha1", namespaced: false, ..known("halts", "halts", "squall.dev", "Halt") },
 ];
 
 impl Kind {

@@ -12,6 +12,7 @@ mod exit;
 mod files;
 mod follow;
 mod get;
+mod halt;
 mod kinds;
 mod logs;
 mod out;
@@ -63,6 +64,7 @@ enum Verb {
     Get(get::Args),
     Logs(logs::Args),
     Stop(stop::Args),
+    Halt(halt::Args),
     Doctor(doctor::Args),
     Controller(controller::Args),
     Daemon(daemon::Args),
@@ -114,6 +116,7 @@ impl Verb {
             Self::Get(args) => block_on(args.run(world, out)),
             Self::Logs(args) => block_on(args.run(world, out)),
             Self::Stop(args) => block_on(args.run(world, out)),
+            Self::Halt(args) => block_on(args.run(world, out)),
             Self::Doctor(args) => block_on(args.run(world, out)),
             Self::Controller(args) => block_on(args.run(world)),
             Self::Daemon(args) => block_on(args.run(world)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::age;
 use crate::api::{ChaosStatus, Condition, ConditionKind, Record, RecordPhase};
+use crate::experiment::status::HALTED;
 
 /// The word of an experiment that lasted as long as it was meant to.
 const DURATION_ELAPSED: &str = "DurationElapsed";
@@ -169,6 +170,9 @@ fn condition_line(condition: &Condition, status: &ChaosStatus) -> Option<String>
     let yes = condition.status == "True";
     let counts = status.experiment.targets.unwrap_or_default();
     match condition.kind {
+        ConditionKind::Selected if !yes && condition.reason.as_deref() == Some(HALTED) => {
+            Some(format!("waiting: {}", explained(condition)))
+        }
         ConditionKind::Selected if !yes => Some(format!("no target is selected: {}", explained(condition))),
         ConditionKind::AllInjected if yes => {
             Some(format!("injected {}/{}", counts.injected, counts.selected))
@@ -242,6 +246,13 @@ mod tests {
                                "containerRecords": [record("Not Injected", 1, 1, &recovered)]}}))),
             ["recovered default/mongo: no table", "recovered 1/1"]
         );
+    }
+
+    #[test]
+    fn a_halt_is_what_it_waits_for() {
+        let waiting = json!({"conditions": [{"type": "Selected", "status": "False", "reason": "Halted",
+            "message": "Halt stop covers it"}]});
+        assert_eq!(Progress::default().update(status(waiting)), ["waiting: Halt stop covers it"]);
     }
 
     #[test]

@@ -144,7 +144,7 @@ async fn act(context: &Context) {
             gathered = None;
             context.stores.refresh_world();
         }
-        if follow || sweep <= now {
+        if follow || changes.halts || sweep <= now {
             sweep = now + SWEEP;
             context.known().into_iter().for_each(|key| schedule.due(key, now));
         }
@@ -186,6 +186,7 @@ impl Context {
             self.stores.refresh_world();
         }
         let hosts = self.resolver.resolve(peers::host_names(&chaos.spec.external_targets)).await;
+        let halts = self.stores.halts.all();
         let injections = self.stores.injections.filter(|injection| injection.spec.experiment.uid == uid);
         let input = Input {
             chaos: &chaos,
@@ -193,6 +194,7 @@ impl Context {
             world: &self.stores.world(),
             hosts: &hosts,
             limits: &self.limits,
+            halts: &halts,
             now: Timestamp::now(),
         };
         self.actor.execute(&chaos, lifecycle::step(&input)).await

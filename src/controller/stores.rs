@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{Injection, NetworkChaos, SYSTEM_NAMESPACE};
+use crate::api::{Halt, Injection, NetworkChaos, SYSTEM_NAMESPACE};
+use crate::client::is_not_served;
 use crate::experiment::world::World;
 
 /// How long a watch is asked to last, in seconds. A dead connection looks alive for no longer than this.
@@ -31,11 +32,17 @@ pub(super) type Key = (String, String);
 pub(super) struct Store<K> {
     objects: Mutex<BTreeMap<Key, Arc<K>>>,
     synced: watch::Sender<bool>,
+    /// Whether an API server that does not know the kind counts as one that has no objects of it.
+    optional: bool,
 }
 
 impl<K: Resource<DynamicType = ()>> Store<K> {
     fn new() -> Self {
-        Self { objects: Mutex::default(), synced: watch::Sender::new(false) }
+        Self { objects: Mutex::default(), synced: watch::Sender::new(false), optional: false }
+    }
+
+    fn optional() -> Self {
+        Self { optional: true, ..Self::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<K>>> {
@@ -118,12 +125,15 @@ pub(super) struct Changes {
     pub experiments: BTreeSet<Key>,
     /// Pods, nodes, Services or endpoints changed.
     pub world: bool,
+    /// A Halt came, changed or went: it may concern every experiment.
+    pub halts: bool,
 }
 
 /// Everything the controller watches.
 pub(super) struct Stores {
     pub experiments: Store<NetworkChaos>,
     pub injections: Store<Injection>,
+    pub halts: Store<Halt>,
     pods: Store<Pod>,
     nodes: Store<Node>,
     services: Store<Service>,
@@ -139,6 +149,7 @@ impl Stores {
         Arc::new(Self {
             experiments: Store::new(),
             injections: Store::new(),
+            halts: Store::optional(),
             pods: Store::new(),
             nodes: Store::new(),
             services: Store::new(),
@@ -173,6 +184,17 @@ impl Stores {
                 stores.experiment_changed((experiment.namespace.clone(), experiment.name.clone()));
             },
         ));
+        let stores = Arc::clone(self);
+        let api = Api::all(client.clone());
+        tasks.spawn(follow(
+            api,
+            Arc::clone(self),
+            |all| &all.halts,
+            move |_| {
+                stores.lock_changes().halts = true;
+                stores.changed.notify_one();
+            },
+        ));
         let api = Api::all(client.clone());
         tasks.spawn(follow(api, Arc::clone(self), |all| &all.pods, self.on_world()));
         let api = Api::all(client.clone());
@@ -196,6 +218,7 @@ impl Stores {
     pub(super) async fn synced(&self) {
         self.experiments.wait().await;
         self.injections.wait().await;
+        self.halts.wait().await;
         self.pods.wait().await;
         self.nodes.wait().await;
         self.services.wait().await;
@@ -270,6 +293,10 @@ async fn follow<K>(
                     tracing::warn!(error = &error as &dyn std::error::Error, kind = %K::kind(&()), "watch failed");
                 }
                 failing = true;
+                if store.optional && is_not_served(&error) {
+                    // There is nothing to wait for. What was known before, if anything, stands.
+                    store.synced.send_replace(true);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The daemon's side of the bus: what it watches and what it writes.
 //!
-//! It watches its own Injections and the leader Lease, and writes only the status of its own Injections.
+//! It watches its own Injections, the leader Lease and Halts, and writes only the status of its own Injections.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
@@ -16,7 +16,9 @@ use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
 use super::engine::Input;
-use crate::api::{CONTROLLER_LEASE, Injection, InjectionStatus, SYSTEM_NAMESPACE};
+use crate::api::{CONTROLLER_LEASE, Halt, Injection, InjectionStatus, SYSTEM_NAMESPACE};
+use crate::client::is_not_served;
+use crate::experiment::wanted::HaltScope;
 
 /// A dead connection must not look alive for longer than a lease: kube's default would be five minutes.
 const WATCH_SECONDS: u32 = 20;
@@ -32,7 +34,7 @@ pub(super) async fn watch_injections(client: Client, node: &str, inputs: SyncSen
     let api: Api<Injection> = Api::namespaced(client, SYSTEM_NAMESPACE);
     let config = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("spec.node={node}"));
     let mut fresh: Option<Vec<Injection>> = None;
-    forward(watch(api, config), inputs, |event| match event {
+    forward(watch(api, config), inputs, |event| match event.ok()? {
         Event::Init => {
             fresh = Some(Vec::new());
             None
@@ -54,7 +56,7 @@ pub(super) async fn watch_heartbeat(client: Client, inputs: SyncSender<Input>) {
     let config = watcher::Config::default()
         .timeout(WATCH_SECONDS)
         .fields(&format!("metadata.name={CONTROLLER_LEASE}"));
-    forward(watch(api, config), inputs, |event| match event {
+    forward(watch(api, config), inputs, |event| match event.ok()? {
         Event::Apply(lease) | Event::InitApply(lease) => {
             let spec = lease.spec.unwrap_or_default();
             let renewed = spec.renew_time.map(|time| time.0.to_string())?;
@@ -68,11 +70,43 @@ pub(super) async fn watch_heartbeat(client: Client, inputs: SyncSender<Input>) {
     .await;
 }
 
-/// Sends what `take` makes of each event. Ends when the engine is gone.
+/// Carries what the Halts cover to the engine until the engine is gone. Where the API server does not know the
+/// kind, there is none; it is asked again all the same.
+pub(super) async fn watch_halts(client: Client, inputs: SyncSender<Input>) {
+    let api: Api<Halt> = Api::all(client);
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let mut known: BTreeMap<Option<String>, HaltScope> = BTreeMap::new();
+    let mut fresh = BTreeMap::new();
+    let mut listed = false;
+    forward(watch(api, config), inputs, |event| {
+        match event {
+            Ok(Event::Init) => {
+                fresh.clear();
+                return None;
+            }
+            Ok(Event::InitApply(halt)) => {
+                fresh.insert(halt.metadata.name, HaltScope::from(&halt.spec));
+                return None;
+            }
+            Ok(Event::InitDone) => {
+                known = std::mem::take(&mut fresh);
+                listed = true;
+            }
+            Ok(Event::Apply(halt)) => drop(known.insert(halt.metadata.name, HaltScope::from(&halt.spec))),
+            Ok(Event::Delete(halt)) => drop(known.remove(&halt.metadata.name)),
+            Err(error) if !listed && is_not_served(&error) => {}
+            Err(_) => return None,
+        }
+        Some(Input::Halts(known.values().cloned().collect()))
+    })
+    .await;
+}
+
+/// Sends what `take` makes of each event and of each failure. Ends when the engine is gone.
 async fn forward<T>(
     events: impl Stream<Item = watcher::Result<Event<T>>>,
     inputs: SyncSender<Input>,
-    mut take: impl FnMut(Event<T>) -> Option<Input>,
+    mut take: impl FnMut(watcher::Result<Event<T>>) -> Option<Input>,
 ) where
     T: Send + 'static,
 {
@@ -81,7 +115,7 @@ async fn forward<T>(
     });
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
-        let Some(input) = event.ok().and_then(&mut take) else { continue };
+        let Some(input) = take(event) else { continue };
         let inputs = inputs.clone();
         let sent = tokio::task::spawn_blocking(move || inputs.send(input)).await;
         if !matches!(sent, Ok(Ok(()))) {
@@ -131,5 +165,47 @@ async fn write(api: &Api<Injection>, name: &str, status: &InjectionStatus) -> Re
         // Deleted meanwhile: there is nobody left to tell.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// An API server on which somebody installs a CRD at the second question.
+    #[tokio::test]
+    async fn a_kind_that_is_not_installed_has_no_objects_until_it_is() {
+        let mut questions = 0;
+        let server = tower::service_fn(move |request: Request<Body>| {
+            questions += 1;
+            let watched = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            async move {
+                let answer = match questions {
+                    1 => Response::builder().status(404).body(Body::from(b"404 page not found\n".to_vec())),
+                    _ if watched => std::future::pending().await,
+                    _ => Response::builder().body(Body::from(
+                        json!({"kind": "HaltList", "apiVersion": "squall.dev/v1alpha1",
+                            "metadata": {"resourceVersion": "1"},
+                            "items": [{"metadata": {"name": "h"}, "spec": {"namespaces": ["default"]}}]})
+                        .to_string()
+                        .into_bytes(),
+                    )),
+                };
+                Ok::<_, std::convert::Infallible>(answer.unwrap())
+            }
+        });
+        let (inputs, heard) = std::sync::mpsc::sync_channel(4);
+        let watching = tokio::spawn(watch_halts(Client::new(server, "default"), inputs));
+        let hear = tokio::task::spawn_blocking(move || {
+            [(); 2].map(|()| heard.recv_timeout(Duration::from_secs(20)).unwrap())
+        });
+        let [first, second] = hear.await.unwrap();
+        assert!(matches!(&first, Input::Halts(none) if none.is_empty()), "{first:?}");
+        let scope = HaltScope::Namespaces(vec!["default".to_owned()]);
+        assert!(matches!(&second, Input::Halts(some) if *some == [scope]), "{second:?}");
+        watching.abort();
     }
 }

@@ -38,6 +38,10 @@ pub enum Input {
     Deleted(String),
     /// The leader Lease as it reads now: any text that changes with each renewal.
     Heartbeat(String),
+    /// What the Halts of the API server cover, replacing what was known.
+    Halts(Vec<HaltScope>),
+    /// Whether this node is halted by a file of its own.
+    LocalHalt(bool),
     /// Undo everything; the process is about to end.
     Stop,
 }
@@ -58,10 +62,24 @@ pub struct Engine<K> {
     journal: Journal,
     injections: BTreeMap<String, Tracked>,
     pods: BTreeMap<String, Pod>,
-    halts: Vec<HaltScope>,
+    halts: Halts,
     heartbeat: Heartbeat,
     synced: bool,
     stopping: bool,
+}
+
+#[derive(Debug, Default)]
+struct Halts {
+    /// Those of the API server, once they were read.
+    listed: Option<Vec<HaltScope>>,
+    local: bool,
+}
+
+impl Halts {
+    fn scopes(&self) -> &[HaltScope] {
+        const EVERYTHING: &[HaltScope] = &[HaltScope::All];
+        if self.local { EVERYTHING } else { self.listed.as_deref().unwrap_or_default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,14 +104,14 @@ struct Retry {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// An engine that knows nothing yet. It does nothing until it was given a first snapshot.
+    /// An engine that knows nothing yet. It does nothing until it was given a first snapshot and the Halts.
     pub const fn new(kernel: K, journal: Journal) -> Self {
         Self {
             kernel,
             journal,
             injections: BTreeMap::new(),
             pods: BTreeMap::new(),
-            halts: Vec::new(),
+            halts: Halts { listed: None, local: false },
             heartbeat: Heartbeat { seen: None, changed: None },
             synced: false,
             stopping: false,
@@ -127,6 +145,8 @@ impl<K: Kernel> Engine<K> {
                 }
                 self.heartbeat.seen = Some(text);
             }
+            Input::Halts(scopes) => self.halts.listed = Some(scopes),
+            Input::LocalHalt(local) => self.halts.local = local,
             Input::Stop => self.stopping = true,
         }
     }
@@ -156,7 +176,8 @@ impl<K: Kernel> Engine<K> {
 
     /// Does the difference between what should be and what is.
     pub fn settle(&mut self, now: Now) -> Outcome {
-        if !self.synced {
+        // A Halt must be known before the first injection, whichever watch is faster.
+        if !self.synced || self.halts.listed.is_none() {
             return Outcome::default();
         }
         self.decide(now);
@@ -180,7 +201,7 @@ impl<K: Kernel> Engine<K> {
         let before = self.pods_before();
         for (name, tracked) in &mut self.injections {
             tracked.begin_run();
-            let facts = tracked.facts(&self.halts, self.heartbeat.changed, self.stopping, now);
+            let facts = tracked.facts(self.halts.scopes(), self.heartbeat.changed, self.stopping, now);
             let wanted = wanted(&facts);
             tracked.decided(wanted, now);
             // One that is deleted needs no memory of it: there will be no other run.
@@ -365,7 +386,7 @@ impl<K: Kernel> Engine<K> {
 
     fn wake(&self, now: Now) -> Option<Duration> {
         let changes = self.injections.values().filter_map(|tracked| {
-            next_change(&tracked.facts(&self.halts, self.heartbeat.changed, self.stopping, now))
+            next_change(&tracked.facts(self.halts.scopes(), self.heartbeat.changed, self.stopping, now))
         });
         let retries = self.pods.values().filter_map(|pod| Some(pod.retry?.at));
         let checks = self.pods.values().filter(|pod| pod.installed.is_some());

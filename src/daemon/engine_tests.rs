@@ -63,6 +63,7 @@ impl Bench {
             Self { engine: engine(folder.path()), folder, boot: Duration::from_secs(START), beat: 0 };
         bench.beat();
         bench.beat();
+        bench.tell(Input::Halts(Vec::new()));
         bench
     }
 
@@ -102,6 +103,7 @@ impl Bench {
         self.engine = engine(self.folder.path());
         self.beat();
         self.beat();
+        self.tell(Input::Halts(Vec::new()));
     }
 
     fn tables(&self) -> usize {
@@ -200,6 +202,7 @@ fn the_first_sight_of_a_lease_is_no_sign_of_life() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench =
         Bench { engine: engine(folder.path()), folder, boot: Duration::from_secs(START), beat: 0 };
+    bench.tell(Input::Halts(Vec::new()));
     bench.tell(Input::Heartbeat("left by a dead controller".into()));
     let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
     assert_eq!((bench.tables(), statuses["one"].wanted.as_deref()), (0, Some("LeaseLost")));
@@ -310,4 +313,112 @@ fn an_orderly_stop_undoes_without_ending_the_run() {
         (statuses["one"].wanted.as_deref(), statuses["one"].ended.as_deref()),
         (Some("DaemonStopping"), None)
     );
+}
+
+fn default_namespace() -> Vec<HaltScope> {
+    vec![HaltScope::Namespaces(vec!["default".into()])]
+}
+
+#[test]
+fn nothing_is_injected_before_the_halts_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench =
+        Bench { engine: engine(folder.path()), folder, boot: Duration::from_secs(START), beat: 0 };
+    bench.beat();
+    bench.beat();
+    assert!(bench.tell(Input::Snapshot(vec![injection("one", |_| {})])).is_empty());
+    assert_eq!(bench.tables(), 0);
+    let statuses = bench.tell(Input::Halts(default_namespace()));
+    assert_eq!((bench.tables(), statuses["one"].ended.as_deref()), (0, Some("Halted")));
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Waiting; 2]);
+}
+
+#[test]
+fn a_halt_undoes_at_once_and_its_release_starts_nothing() {
+    for (halt, release) in [
+        (Input::Halts(vec![HaltScope::All]), Input::Halts(Vec::new())),
+        (Input::Halts(default_namespace()), Input::Halts(Vec::new())),
+        (Input::LocalHalt(true), Input::LocalHalt(false)),
+    ] {
+        let what = format!("{halt:?}");
+        let mut bench = Bench::new();
+        bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+        let statuses = bench.tell(halt);
+        assert_eq!(phases(&statuses["one"]), [TargetPhase::Recovered; 2], "{what}");
+        assert_eq!(
+            (statuses["one"].wanted.as_deref(), statuses["one"].ended.as_deref()),
+            (Some("Halted"), Some("Halted")),
+            "{what}"
+        );
+        bench.tell(release);
+        bench.pass(1, true);
+        bench.tell(Input::Applied(Box::new(injection("one", |_| {}))));
+        assert_eq!(bench.tables(), 0, "{what}");
+        bench.restart();
+        bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+        assert_eq!(bench.tables(), 0, "{what}: the journal remembers it");
+        bench.tell(Input::Applied(Box::new(injection("one", |spec| spec.run = 2))));
+        assert_eq!(bench.tables(), 2, "{what}: a higher run starts again");
+    }
+}
+
+#[test]
+fn a_halt_leaves_alone_what_it_does_not_cover() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.tell(Input::Halts(vec![HaltScope::Namespaces(vec!["other".into()])]));
+    assert_eq!(bench.tables(), 2);
+}
+
+#[test]
+fn a_paused_run_is_finished_by_a_halt_too() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |spec| spec.paused = true)]));
+    let statuses = bench.tell(Input::Halts(vec![HaltScope::All]));
+    assert_eq!(statuses["one"].ended.as_deref(), Some("Halted"));
+}
+
+#[test]
+fn a_file_halts_the_node_without_an_api_server() {
+    use crate::daemon::{drive, halt_file};
+    use std::sync::mpsc::sync_channel;
+
+    let (journal, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (inputs, from_bus) = sync_channel(16);
+    let (to_bus, mut statuses) = tokio::sync::mpsc::channel(16);
+    let engine = engine(journal.path());
+    let file = halt_file::HaltFile::new(state.path());
+    let thread = std::thread::spawn(move || drive(engine, file, &from_bus, &to_bus));
+    let of_run = |run: u32| {
+        let spec = |spec: &mut InjectionSpec| {
+            spec.run = run;
+            spec.remaining = None;
+            spec.not_after = Time(Timestamp::MAX);
+        };
+        Input::Applied(Box::new(injection("one", spec)))
+    };
+    let mut hear = || statuses.blocking_recv().expect("the engine lives").1;
+    for input in [
+        Input::Heartbeat("1".into()),
+        Input::Heartbeat("2".into()),
+        Input::Halts(Vec::new()),
+        Input::Snapshot(Vec::new()),
+        of_run(1),
+    ] {
+        inputs.send(input).unwrap();
+    }
+    assert_eq!(phases(&hear()), [TargetPhase::Injected; 2]);
+    halt_file::put(state.path(), "no API server").unwrap();
+    let halted = hear();
+    assert_eq!((phases(&halted), halted.ended.as_deref()), (vec![TargetPhase::Recovered; 2], Some("Halted")));
+    assert!(halt_file::remove(state.path()).unwrap());
+    // Until the daemon has looked again, a new run is halted too.
+    let injected = (2..100).map(|run| {
+        inputs.send(of_run(run)).unwrap();
+        hear()
+    });
+    let again = injected.take_while(|status| status.ended.is_some()).count();
+    assert!(again < 98, "never released");
+    drop(inputs);
+    thread.join().unwrap().unwrap();
 }

@@ -7,6 +7,7 @@
 mod bus;
 pub mod engine;
 pub mod faults;
+pub mod halt_file;
 pub mod journal;
 pub mod kernel;
 pub mod sys;
@@ -25,6 +26,7 @@ use crate::api::InjectionStatus;
 use crate::experiment::wanted::Now;
 use engine::{Engine, Input};
 use faults::network::PodNetworks;
+use halt_file::{HaltFile, LOOK_EVERY};
 use journal::{Journal, JournalError};
 use kernel::Kernel;
 pub use sys::proc::Finder;
@@ -35,7 +37,8 @@ use sys::proc::{self, DirectoryLock};
 pub struct Options {
     /// The name of its Node.
     pub node: String,
-    /// Where the journal of the node lives; one daemon at a time.
+    /// Where the journal of the node lives, in a folder of the node's name, and the file that halts this machine;
+    /// one daemon at a time for each node.
     pub state_dir: PathBuf,
     /// How processes of pods are found.
     pub finder: Finder,
@@ -82,11 +85,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
     let (engine, _lock) = open(&options)?;
+    let halt_file = HaltFile::new(&options.state_dir);
     let (inputs, from_bus) = mpsc::sync_channel(QUEUE);
     let (to_bus, statuses) = tokio::sync::mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || drive(engine, &from_bus, &to_bus))
+        .spawn(move || drive(engine, halt_file, &from_bus, &to_bus))
         .map_err(|_e| DaemonError::Engine("could not be started"))?;
     tracing::info!(node = options.node, "daemon started");
     let writer = tokio::spawn(bus::write_statuses(client.clone(), statuses));
@@ -107,7 +111,8 @@ async fn watch(
 ) {
     tokio::select! {
         () = bus::watch_injections(client.clone(), node, inputs.clone()) => {}
-        () = bus::watch_heartbeat(client, inputs.clone()) => {}
+        () = bus::watch_heartbeat(client.clone(), inputs.clone()) => {}
+        () = Box::pin(bus::watch_halts(client, inputs.clone())) => {}
         () = shutdown => {}
     }
 }
@@ -144,11 +149,10 @@ async fn stop(
 /// it was told to stop and everything is undone, or the other half is gone.
 fn drive<K: Kernel>(
     mut engine: Engine<K>,
+    mut halt_file: HaltFile,
     inputs: &mpsc::Receiver<Input>,
     statuses: &tokio::sync::mpsc::Sender<(String, InjectionStatus)>,
 ) -> io::Result<()> {
-    /// Without a deadline there is nothing to wake for; the bound only limits what a stopped clock could do.
-    const LONGEST_SLEEP: Duration = Duration::from_mins(1);
     /// Tries of an undo while stopping; after them the owner sockets close, which removes the tables.
     const LAST_TRIES: u32 = 5;
     let mut tries_left = LAST_TRIES;
@@ -166,10 +170,7 @@ fn drive<K: Kernel>(
                 return Ok(());
             }
         }
-        let sleep = outcome.wake.map_or(LONGEST_SLEEP, |wake| {
-            wake.saturating_sub(proc::boot_time().unwrap_or(wake)).min(LONGEST_SLEEP)
-        });
-        let first = match inputs.recv_timeout(sleep) {
+        let first = match next(inputs, &mut halt_file, outcome.wake) {
             Ok(input) => Some(input),
             Err(mpsc::RecvTimeoutError::Timeout) => None,
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
@@ -178,6 +179,24 @@ fn drive<K: Kernel>(
         for input in first.into_iter().chain(inputs.try_iter()) {
             stopping |= matches!(input, Input::Stop);
             engine.tell(input, now()?);
+        }
+    }
+}
+
+/// Waits for an input, a change of the halt file, or `wake`, which is a timeout.
+fn next(
+    inputs: &mpsc::Receiver<Input>,
+    halt_file: &mut HaltFile,
+    wake: Option<Duration>,
+) -> Result<Input, mpsc::RecvTimeoutError> {
+    loop {
+        if let Some(halted) = halt_file.changed() {
+            return Ok(Input::LocalHalt(halted));
+        }
+        let left = wake.map(|wake| wake.saturating_sub(proc::boot_time().unwrap_or(wake)));
+        match inputs.recv_timeout(left.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)) {
+            Err(mpsc::RecvTimeoutError::Timeout) if left.is_none_or(|left| left > LOOK_EVERY) => {}
+            outcome => return outcome,
         }
     }
 }

@@ -16,12 +16,12 @@ use super::Limits;
 use super::peers::Hosts;
 use super::plan::{self, Chosen, NodePlan, Refusal};
 use super::status::{self, Decided, Event};
-use super::wanted::Absence;
+use super::wanted::{Absence, HaltScope};
 use super::world::World;
 use crate::api::{
-    ChaosStatus, ConditionKind, DesiredPhase, ExperimentReference, GoDuration, Injection, InjectionSpec,
-    LEASE_ANNOTATION, NetworkChaos, PAUSE_ANNOTATION, Problem, RECORDS_FINALIZER, RECOVERED_FINALIZER,
-    effective_lease,
+    ChaosStatus, ConditionKind, DesiredPhase, ExperimentReference, GoDuration, Halt, Injection,
+    InjectionSpec, LEASE_ANNOTATION, NetworkChaos, PAUSE_ANNOTATION, Problem, RECORDS_FINALIZER,
+    RECOVERED_FINALIZER, effective_lease,
 };
 
 /// How far ahead of now, beyond what remains, `notAfter` is kept.
@@ -51,6 +51,8 @@ pub struct Input<'a> {
     pub hosts: &'a Hosts,
     /// How far it may reach.
     pub limits: &'a Limits,
+    /// Every Halt that exists.
+    pub halts: &'a [Arc<Halt>],
     /// The time by the controller's wall clock.
     pub now: Timestamp,
 }
@@ -89,8 +91,8 @@ enum Release {
 enum Goal {
     /// No faults, for good or until the spec is another.
     Stop { ended: Option<String>, problems: Vec<Problem>, not_supported: bool },
-    /// Nothing to act on: why, if that is news.
-    Wait(Option<String>),
+    /// Nothing to act on: why, in a word and a sentence, if that is news.
+    Wait(Option<(&'static str, String)>),
     /// These faults on these nodes; `None` as the fault leaves what is there.
     Run(BTreeMap<String, NodePlan>),
 }
@@ -113,7 +115,7 @@ pub fn abandon(injections: &[Arc<Injection>], world: &World, now: Timestamp) -> 
 }
 
 fn goal(input: &Input<'_>) -> Goal {
-    let Input { chaos, world, limits, .. } = input;
+    let Input { chaos, world, limits, halts, .. } = input;
     let stop = |ended| Goal::Stop { ended, problems: Vec::new(), not_supported: false };
     let ended = chaos.status.as_ref().and_then(|status| status.experiment.ended.clone());
     if chaos.metadata.deletion_timestamp.is_some() || ended.is_some() {
@@ -128,6 +130,10 @@ fn goal(input: &Input<'_>) -> Goal {
         return Goal::Stop { ended: None, problems: vec![problem], not_supported: true };
     }
     let live = live(input);
+    let halted = || stop(Some(Absence::Halted.word().to_owned()));
+    if is_halted(&live, halts) {
+        return halted();
+    }
     if let Some(reason) = time_up(&live, input.now) {
         return stop(Some(reason));
     }
@@ -139,14 +145,40 @@ fn goal(input: &Input<'_>) -> Goal {
     } else {
         match plan::choose(chaos, &live, world, limits) {
             Ok(chosen) => chosen,
-            Err(Refusal::Nothing(message)) => return Goal::Wait(Some(message)),
+            Err(Refusal::Nothing(message)) => return Goal::Wait(Some((status::NO_TARGETS, message))),
             Err(Refusal::Invalid(problems)) => return invalid(problems),
         }
     };
+    if let Some(halt) = covering(halts, |scope| scope.covers_any(chosen.iter().map(|chosen| &chosen.target)))
+    {
+        // What has not begun was not stopped: it waits. A selection that grew into the Halt is one with it.
+        return if live.is_empty() { Goal::Wait(Some((status::HALTED, waits_for(halt)))) } else { halted() };
+    }
     match planned(input, &live, &chosen) {
         Ok(plan) => Goal::Run(plan),
         Err(problems) => invalid(problems),
     }
+}
+
+/// Whether a Halt has stopped it, or is about to. One node is enough, and so is a Halt that has been released
+/// since: a fault is undone as a whole.
+fn is_halted(live: &[Arc<Injection>], halts: &[Arc<Halt>]) -> bool {
+    live.iter().any(|injection| {
+        let ended = this_run(injection).and_then(|status| status.ended.as_deref());
+        ended == Some(Absence::Halted.word())
+            || covering(halts, |scope| scope.covers(&injection.spec)).is_some()
+    })
+}
+
+/// The first Halt whose scope is such.
+fn covering(halts: &[Arc<Halt>], covers: impl Fn(&HaltScope) -> bool) -> Option<&Halt> {
+    halts.iter().map(AsRef::as_ref).find(|halt| covers(&HaltScope::from(&halt.spec)))
+}
+
+fn waits_for(halt: &Halt) -> String {
+    let reason = halt.spec.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let name = halt.name_any();
+    format!("Halt {name}{reason} covers it; it starts after squall halt --release {name}")
 }
 
 /// The plan. A name that does not resolve any more is no reason to take a running fault away: what is
@@ -310,7 +342,7 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
 }
 
 /// Nothing to act on. What a changed selection no longer holds goes.
-fn wait(input: &Input<'_>, message: Option<String>) -> Vec<Action> {
+fn wait(input: &Input<'_>, message: Option<(&'static str, String)>) -> Vec<Action> {
     let mut actions = abandon(input.injections, input.world, input.now);
     let targets = status::seen(input.injections.iter().map(|injection| (&**injection, None)));
     let paused = is_paused(input.chaos);
@@ -369,7 +401,7 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
         phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
         paused,
         ended: None,
-        selected: Some(if complete { Ok(()) } else { Err(UNDOING.to_owned()) }),
+        selected: Some(if complete { Ok(()) } else { Err((status::NO_TARGETS, UNDOING.to_owned())) }),
         problems: &[],
         not_supported: false,
         targets: Some(&targets),

@@ -15,6 +15,7 @@ struct Cluster {
     world: World,
     hosts: Hosts,
     limits: Limits,
+    halts: Vec<Arc<Halt>>,
     now: Timestamp,
     silent: BTreeSet<String>,
     events: Vec<String>,
@@ -31,6 +32,7 @@ impl Cluster {
             world: world(),
             hosts: Hosts::new(),
             limits: Limits::default(),
+            halts: Vec::new(),
             now: start(),
             silent: BTreeSet::new(),
             events: Vec::new(),
@@ -55,6 +57,7 @@ impl Cluster {
             world: &self.world,
             hosts: &self.hosts,
             limits: &self.limits,
+            halts: &self.halts,
             now: self.now,
         })
     }
@@ -649,4 +652,75 @@ proptest! {
         prop_assert!(cluster.chaos.is_none() || !has_finalizer(cluster.chaos().finalizers(), RECORDS_FINALIZER));
         prop_assert!(cluster.injections.is_empty());
     }
+}
+
+fn halt(namespaces: &[&str]) -> Arc<Halt> {
+    let spec = json!({"namespaces": namespaces, "reason": "incident 4711"});
+    Arc::new(Halt::new("stop", serde_json::from_value(spec).unwrap()))
+}
+
+#[test]
+fn a_halt_finishes_what_it_covers_for_good() {
+    for namespaces in [&[][..], &["other", "default"]] {
+        let mut cluster = Cluster::new(&json!({"spec": {"duration": "60s"}}));
+        cluster.work();
+        cluster.halts = vec![halt(namespaces)];
+        cluster.work();
+        let status = cluster.status();
+        assert_eq!(status.experiment.ended.as_deref(), Some("Halted"), "{namespaces:?}");
+        assert!(status.is(ConditionKind::AllRecovered) && cluster.injections.is_empty());
+        let injected = status.condition(ConditionKind::AllInjected).unwrap();
+        assert_eq!((injected.status.as_str(), injected.reason.as_deref()), ("False", Some("Halted")));
+        assert_eq!(cluster.events, ["Started", "Applied", "Halted", "Recovered"]);
+        cluster.halts.clear();
+        cluster.edit_spec(&json!({"spec": {"duration": "90s"}}));
+        cluster.work();
+        assert!(cluster.injections.is_empty(), "the release starts nothing, nor does an edit");
+        assert_eq!(cluster.status().experiment.ended.as_deref(), Some("Halted"));
+    }
+}
+
+#[test]
+fn a_halt_that_was_released_before_the_controller_saw_it_counts() {
+    let mut cluster = Cluster::new(&json!({}));
+    cluster.work();
+    // Only one node heard of it in time.
+    cluster.injection(&cluster.on("n1").name_any()).status.as_mut().unwrap().ended =
+        Some("Halted".to_owned());
+    cluster.work();
+    assert_eq!(cluster.status().experiment.ended.as_deref(), Some("Halted"));
+    assert!(cluster.injections.is_empty());
+}
+
+#[test]
+fn what_is_created_under_a_halt_waits_for_its_release() {
+    for namespaces in [&[][..], &["default"]] {
+        let mut cluster = Cluster::new(&json!({}));
+        cluster.halts = vec![halt(namespaces)];
+        cluster.work();
+        cluster.wait(3600);
+        cluster.work();
+        assert!(cluster.injections.is_empty(), "{namespaces:?}");
+        let status = cluster.status();
+        let selected = status.condition(ConditionKind::Selected).unwrap();
+        assert_eq!((selected.status.as_str(), selected.reason.as_deref()), ("False", Some("Halted")));
+        let message = selected.message.as_deref().unwrap();
+        assert_eq!(
+            message,
+            "Halt stop (incident 4711) covers it; it starts after squall halt --release stop"
+        );
+        assert_eq!(cluster.events, ["Halted"]);
+        cluster.halts.clear();
+        cluster.work();
+        assert!(cluster.status().is(ConditionKind::AllInjected));
+        assert_eq!(cluster.events, ["Halted", "Started", "Applied"]);
+    }
+}
+
+#[test]
+fn a_halt_of_other_namespaces_is_none() {
+    let mut cluster = Cluster::new(&json!({}));
+    cluster.halts = vec![halt(&["other"])];
+    cluster.work();
+    assert!(cluster.status().is(ConditionKind::AllInjected));
 }

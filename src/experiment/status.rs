@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::wanted::Absence;
 use crate::api::{
     ChaosStatus, Condition, ConditionKind, DesiredPhase, ExperimentStatus, Injection, InjectionTarget,
     MAX_RECORDS, Problem, Record, RecordEvent, RecordPhase, TargetCounts, TargetPhase, TargetStatus,
@@ -45,6 +46,15 @@ pub const BAD_SPEC: &str = "BadSpec";
 /// Reason of condition `AllRecovered` when a node could not be asked.
 pub const NOT_READ_BACK: &str = "NotReadBack";
 
+/// Reason of condition `Selected` while there is nothing to act on.
+pub const NO_TARGETS: &str = "NoTargets";
+
+/// Reason of conditions and events that come from a Halt.
+pub const HALTED: &str = Absence::Halted.word();
+
+/// Why an experiment that a Halt has ended is not injected.
+const STAYS_ENDED: &str = "a Halt stopped it; releasing the Halt does not start it again";
+
 /// One target and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -67,8 +77,8 @@ pub struct Decided<'a> {
     pub paused: bool,
     /// Why it is over, if it is.
     pub ended: Option<String>,
-    /// Whether there are targets, or why not yet; `None` leaves what was said before.
-    pub selected: Option<Result<(), String>>,
+    /// Whether there are targets, or why not yet, in a word and a sentence; `None` leaves what was said before.
+    pub selected: Option<Result<(), (&'static str, String)>>,
     /// What is wrong with it.
     pub problems: &'a [Problem],
     /// What is wrong is only that this release cannot do it.
@@ -117,8 +127,8 @@ pub fn compute(old: &ChaosStatus, decided: &Decided<'_>) -> ChaosStatus {
 fn conditions(old: &ChaosStatus, decided: &Decided<'_>) -> Vec<Condition> {
     let selected = match &decided.selected {
         Some(Ok(())) => condition(ConditionKind::Selected, true, None, None),
-        Some(Err(message)) => {
-            condition(ConditionKind::Selected, false, Some("NoTargets"), Some(message.clone()))
+        Some(Err((reason, message))) => {
+            condition(ConditionKind::Selected, false, Some(reason), Some(message.clone()))
         }
         None => old
             .condition(ConditionKind::Selected)
@@ -128,12 +138,13 @@ fn conditions(old: &ChaosStatus, decided: &Decided<'_>) -> Vec<Condition> {
     let mut conditions = vec![selected];
     if let Some(targets) = decided.targets {
         let injected = |seen: &Seen| phase(seen) == Some(TargetPhase::Injected);
-        let all = !targets.is_empty();
+        let all = !targets.is_empty() && targets.iter().all(injected);
+        let halted = !all && decided.ended.as_deref() == Some(HALTED);
         conditions.push(condition(
             ConditionKind::AllInjected,
-            all && targets.iter().all(injected),
-            None,
-            None,
+            all,
+            halted.then_some(HALTED),
+            halted.then(|| STAYS_ENDED.to_owned()),
         ));
         conditions.push(all_recovered(targets));
     } else {
@@ -256,7 +267,13 @@ pub fn events(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
     }
     let unselected = message(new, ConditionKind::Selected);
     if unselected.is_some() && unselected != message(old, ConditionKind::Selected) {
-        events.push(Event::warning("Failed", unselected.unwrap_or_default()));
+        let reason = new.condition(ConditionKind::Selected).and_then(|found| found.reason.as_deref());
+        let note = unselected.unwrap_or_default();
+        events.push(if reason == Some(HALTED) {
+            Event::normal(HALTED, note)
+        } else {
+            Event::warning("Failed", note)
+        });
     }
     let total = new.experiment.targets.unwrap_or_default().selected;
     if turned(ConditionKind::Selected) {
@@ -271,7 +288,11 @@ pub fn events(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
         events.push(Event::normal("Applied", format!("read back on all {total} targets")));
     }
     if let Some(reason) = new.experiment.ended.as_ref().filter(|_| old.experiment.ended.is_none()) {
-        events.push(Event::normal("TimeUp", format!("over: {reason}")));
+        events.push(if reason == HALTED {
+            Event::normal(HALTED, STAYS_ENDED)
+        } else {
+            Event::normal("TimeUp", format!("over: {reason}"))
+        });
     }
     let had_targets = old.experiment.targets.is_some_and(|counts| counts.selected > 0);
     if turned(ConditionKind::AllRecovered) && had_targets {

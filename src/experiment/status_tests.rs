@@ -141,7 +141,7 @@ fn events_are_the_differences() {
     let edited = ChaosStatus { observed_generation: Some(2), ..injected.clone() };
     let nothing = compute(
         &ChaosStatus::default(),
-        &Decided { selected: Some(Err("no pod".to_owned())), ..decided(&[]) },
+        &Decided { selected: Some(Err((NO_TARGETS, "no pod".to_owned()))), ..decided(&[]) },
     );
     let invalid = compute(&ChaosStatus::default(), &Decided { problems: &problem, ..decided(&[]) });
     let unsupported = compute(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::InjectionSpec;
+use crate::api::{HaltSpec, InjectionSpec, InjectionTarget};
 
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +78,21 @@ impl HaltScope {
     /// Whether this Injection is covered. One target in a halted namespace is enough: a fault is undone
     /// as a whole.
     pub fn covers(&self, spec: &InjectionSpec) -> bool {
+        self.covers_any(&spec.targets)
+    }
+
+    /// Whether a fault on these targets is covered.
+    pub fn covers_any<'a>(&self, targets: impl IntoIterator<Item = &'a InjectionTarget>) -> bool {
         match self {
             Self::All => true,
-            Self::Namespaces(halted) => spec.targets.iter().any(|target| halted.contains(&target.namespace)),
+            Self::Namespaces(halted) => targets.into_iter().any(|target| halted.contains(&target.namespace)),
         }
+    }
+}
+
+impl From<&HaltSpec> for HaltScope {
+    fn from(spec: &HaltSpec) -> Self {
+        if spec.namespaces.is_empty() { Self::All } else { Self::Namespaces(spec.namespaces.clone()) }
     }
 }
 

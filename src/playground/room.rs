@@ -69,8 +69,8 @@ fn resources() -> Vec<Resource> {
         version: kind.version,
         plural: kind.plural,
         kind: kind.kind,
-        namespaced: true,
-        status: true,
+        namespaced: kind.namespaced,
+        status: kind.status,
         selectable: kind.selectable,
     };
     let mut resources = Resource::builtin();

@@ -94,8 +94,8 @@ impl Cluster {
             version: kind.version,
             plural: kind.plural,
             kind: kind.kind,
-            namespaced: true,
-            status: true,
+            namespaced: kind.namespaced,
+            status: kind.status,
             selectable: kind.selectable,
         }));
         let server = ApiServer::new(Config::new(resources, Arc::new(Admit), Arc::new(Nowhere)));

@@ -140,6 +140,16 @@ const INJECTIONS: [Column; 6] = [
     AGE,
 ];
 
+const HALTS: [Column; 4] = [
+    NAME,
+    Column("NAMESPACES", |halt, _| match list(halt, "/spec/namespaces") {
+        [] => "<all>".to_owned(),
+        names => joined(names, ""),
+    }),
+    Column("REASON", |halt, _| text(halt, "/spec/reason")),
+    AGE,
+];
+
 const OTHERS: [Column; 2] = [NAME, AGE];
 
 /// The columns of one table.
@@ -159,6 +169,7 @@ impl Columns {
             "events" => (&EVENTS, &[]),
             "networkchaos" => (&NETWORKCHAOS, &[]),
             "injections" => (&INJECTIONS, &[]),
+            "halts" => (&HALTS, &[]),
             _ => (&OTHERS, &[]),
         };
         let more = if wide { more } else { &[] };
