@@ -23,7 +23,7 @@ use kube::{Client, ResourceExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use squall::api::{self, GoDuration, NetworkChaos};
+use squall::api::{self, GoDuration, Halt, Injection, NetworkChaos};
 use squall::apiserver::{
     Admission, ApiServer, ByteStream, Cause, Config, LogOptions, NodeAccess, Resource, StatusError,
 };
@@ -466,6 +466,123 @@ async fn stop_waits_until_it_is_recovered() {
     let stuck = machine.squall(&["stop", "-f", "b.yaml", "--timeout", "500ms"]).await;
     assert_eq!(stuck.code, Some(6), "{stuck:?}");
     assert!(stuck.err.contains("default/mongo-0"), "{}", stuck.err);
+}
+
+/// An Injection on one target, and a stand-in for its daemon that obeys Halts if `obeys`.
+async fn injected(machine: &mut Machine, client: &Client, obeys: bool) {
+    let namespace = json!({"metadata": {"name": api::SYSTEM_NAMESPACE}});
+    let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
+    namespaces.create(&PostParams::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
+    let target = json!({"namespace": "default", "pod": "mongo-0", "uid": "u", "selectorKey": "."});
+    let injection = json!({
+        "apiVersion": "squall.dev/v1alpha1", "kind": "Injection", "metadata": {"name": "i"},
+        "spec": {
+            "experiment": {"kind": "NetworkChaos", "namespace": "default", "name": "cut", "uid": "u"},
+            "node": "machine1", "targets": [target], "fault": {}, "run": 1,
+            "notAfter": "2026-01-01T00:00:00Z", "lease": "30s",
+        },
+    });
+    let injections = Api::<Injection>::namespaced(client.clone(), api::SYSTEM_NAMESPACE);
+    injections.create(&PostParams::default(), &serde_json::from_value(injection).unwrap()).await.unwrap();
+    let status = |wanted: &str, phase: &str| {
+        let mut target = target.clone();
+        target["phase"] = json!(phase);
+        target["since"] = json!("2026-01-01T00:00:00Z");
+        Patch::Merge(json!({"status": {"wanted": wanted, "targets": [target]}}))
+    };
+    let merge = PatchParams::default();
+    injections.patch_status("i", &merge, &status("Present", "Injected")).await.unwrap();
+    if obeys {
+        let halted = status("Halted", "Recovered");
+        let halts = Api::<Halt>::all(client.clone());
+        machine.tasks.push(tokio::spawn(async move {
+            while halts.list(&ListParams::default()).await.unwrap().items.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            injections.patch_status("i", &merge, &halted).await.unwrap();
+        }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halt_waits_until_everything_is_undone_and_release_takes_it_back() {
+    let (mut machine, client) = Machine::with_playground();
+    injected(&mut machine, &client, true).await;
+    let halted = machine.squall(&["halt", "--name", "stop", "--reason", "incident 4711"]).await;
+    assert_eq!(halted.code, Some(0), "{halted:?}");
+    assert_eq!(
+        halted.out,
+        "halt.squall.dev/stop created: halts everything
+stops networkchaos default/cut: 1 target on machine1
+nothing of it is injected
+"
+    );
+    assert!(halted.err.starts_with("in playground default\n"), "{}", halted.err);
+    assert!(halted.err.contains("squall halt --release stop"), "{}", halted.err);
+    let table = machine.squall(&["get", "halts"]).await;
+    assert!(table.out.lines().nth(1).unwrap().starts_with("stop   <all>        incident 4711"), "{table:?}");
+
+    let again = machine.squall(&["halt", "--name", "stop"]).await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.err.contains("in force already"), "{}", again.err);
+    let some = machine.squall(&["halt", "-n", "shop", "--namespace", "default"]).await;
+    assert_eq!(some.code, Some(0), "{some:?}");
+    assert!(some.out.starts_with("halt.squall.dev/halt-"), "{}", some.out);
+    assert!(some.out.contains("created: halts faults in shop, default\n"), "{}", some.out);
+    let typo = machine.squall(&["halt", "--namespace", "Shop"]).await;
+    assert_eq!(typo.code, Some(1), "{typo:?}");
+    assert!(typo.err.contains("spec.namespaces[0]"), "{}", typo.err);
+
+    let unclear = machine.squall(&["halt", "--release"]).await;
+    assert_eq!(unclear.code, Some(2), "{unclear:?}");
+    assert!(unclear.err.contains("several Halts: halt-"), "{}", unclear.err);
+    let one = machine.squall(&["halt", "--release", "stop"]).await;
+    assert_eq!(one.out, "halt.squall.dev/stop released\n", "{one:?}");
+    assert!(one.err.contains("still in force: halt-"), "{}", one.err);
+    assert_eq!(machine.squall(&["halt", "--release", "stop"]).await.code, Some(1), "it is gone");
+    assert_eq!(machine.squall(&["halt", "--name", "second", "--no-wait"]).await.code, Some(0));
+    let all = machine.squall(&["halt", "--release", "--all"]).await;
+    assert_eq!((all.code, all.out.lines().count()), (Some(0), 2), "{all:?}");
+    let none = machine.squall(&["halt", "--release"]).await;
+    assert_eq!((none.code, none.out.as_str()), (Some(0), ""), "{none:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halt_ends_in_6_when_a_node_does_not_answer() {
+    let (mut machine, client) = Machine::with_playground();
+    injected(&mut machine, &client, false).await;
+    let halted = machine.squall(&["halt", "--timeout", "500ms"]).await;
+    assert_eq!(halted.code, Some(6), "{halted:?}");
+    assert!(halted.err.contains("networkchaos default/cut on machine1"), "{}", halted.err);
+    let elsewhere = machine.squall(&["halt", "--namespace", "shop", "--timeout", "5s"]).await;
+    assert_eq!(elsewhere.code, Some(0), "{elsewhere:?}");
+    assert!(!elsewhere.out.contains("stops"), "{}", elsewhere.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halt_of_a_machine_needs_no_api_server() {
+    let machine = Machine::new();
+    let nowhere = machine.squall(&["halt"]).await;
+    assert_eq!(nowhere.code, Some(1), "{nowhere:?}");
+    let local = ["halt", "--local", "--state-dir", "state"];
+    let missing = machine.squall(&local).await;
+    assert_eq!(missing.code, Some(1), "a folder that no daemon looks at: {missing:?}");
+    assert!(missing.err.contains("--state-dir"), "{}", missing.err);
+    std::fs::create_dir(machine.folder.path().join("state")).unwrap();
+    assert_eq!(machine.squall(&local).await.code, Some(0));
+    let file = machine.folder.path().join("state/HALT");
+    assert!(file.exists());
+    let release = machine.squall(&[&local[..], &["--release"]].concat()).await;
+    assert_eq!((release.code, release.out.as_str()), (Some(0), "this machine is released\n"), "{release:?}");
+    assert!(!file.exists());
+    for words in [
+        &["halt", "--local", "--namespace", "a"][..],
+        &["halt", "--local", "--release", "name"],
+        &["halt", "--all"],
+        &["halt", "--release", "name", "--all"],
+    ] {
+        assert_eq!(machine.squall(words).await.code, Some(2), "{words:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use squall::api::{
-    ChaosStatus, Injection, InjectionStatus, NetworkChaos, SYSTEM_NAMESPACE, TargetPhase, TargetStatus,
+    ChaosStatus, Halt, Injection, InjectionStatus, NetworkChaos, SYSTEM_NAMESPACE, TargetPhase, TargetStatus,
     admit, custom_kinds,
 };
 use squall::apiserver::{
@@ -88,8 +88,14 @@ impl NodeAccess for Nowhere {
 impl Cluster {
     /// Two nodes, two web pods, a database with its Service, and the API server's own Service.
     pub(crate) async fn start() -> Self {
+        Self::start_without(&[]).await
+    }
+
+    /// [`Self::start`] on an API server on which the CRDs of these kinds are not installed.
+    pub(crate) async fn start_without(kinds: &[&str]) -> Self {
         let mut resources = Served::builtin();
-        resources.extend(custom_kinds().iter().map(|kind| Served {
+        let installed = custom_kinds().iter().filter(|kind| !kinds.contains(&kind.kind));
+        resources.extend(installed.map(|kind| Served {
             group: kind.group,
             version: kind.version,
             plural: kind.plural,
@@ -181,6 +187,16 @@ impl Cluster {
         });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         make::<NetworkChaos>(&self.api("default"), json!({"metadata": {"name": name}, "spec": whole})).await;
+    }
+
+    pub(crate) async fn halt(&self, name: &str, namespaces: &[&str]) {
+        let spec = json!({"namespaces": namespaces});
+        make::<Halt>(&Api::all(self.client.clone()), json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
+
+    pub(crate) async fn release(&self, name: &str) {
+        let api: Api<Halt> = Api::all(self.client.clone());
+        drop(api.delete(name, &DeleteParams::default()).await.unwrap());
     }
 
     pub(crate) async fn patch(&self, name: &str, patch: Value) {

@@ -116,6 +116,47 @@ async fn pause_and_resume() {
 }
 
 #[tokio::test]
+async fn a_halt_finishes_what_runs_and_holds_back_what_comes() {
+    let cluster = Cluster::start().await;
+    cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("before", json!({})).await;
+    cluster.experiment("before", |status| status.is(ConditionKind::AllInjected)).await;
+    cluster.halt("elsewhere", &["other"]).await;
+    cluster.halt("stop", &["default"]).await;
+    let over = cluster
+        .experiment("before", |status| {
+            status.experiment.ended.is_some() && status.is(ConditionKind::AllRecovered)
+        })
+        .await;
+    assert_eq!(over.experiment.ended.as_deref(), Some("Halted"));
+    cluster.no_injections().await;
+    cluster.event("before", "Halted").await;
+
+    cluster.create("during", json!({})).await;
+    let waiting = cluster.experiment("during", |status| !status.conditions.is_empty()).await;
+    let selected = waiting.condition(ConditionKind::Selected).unwrap();
+    assert_eq!((selected.status.as_str(), selected.reason.as_deref()), ("False", Some("Halted")));
+    cluster.event("during", "Halted").await;
+    assert!(cluster.injections().await.is_empty());
+
+    cluster.release("stop").await;
+    cluster.experiment("during", |status| status.is(ConditionKind::AllInjected)).await;
+    let names: Vec<_> = cluster.injections().await.iter().map(|i| i.spec.experiment.name.clone()).collect();
+    assert_eq!(names, ["during", "during"], "what was stopped does not start again");
+    assert_eq!(cluster.experiment("before", |_| true).await, over);
+}
+
+#[tokio::test]
+async fn an_api_server_that_knows_no_halts_has_none() {
+    let cluster = Cluster::start_without(&["Halt"]).await;
+    cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("cut", json!({})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+}
+
+#[tokio::test]
 async fn injections_without_an_experiment_are_taken_away() {
     let cluster = Cluster::start().await;
     let controller = cluster.controller("c1");

@@ -23,12 +23,12 @@ use super::harness::{Home, Playground};
 const FELT_WITHIN: f64 = 2.0;
 
 /// How long TCP's back-off may keep `/movies` away after the end.
-const BACK_WITHIN: f64 = 15.0;
+pub(crate) const BACK_WITHIN: f64 = 15.0;
 
 /// How much slower than before the bystander's median may be, in seconds.
 const BYSTANDER: f64 = 0.002;
 
-fn partition(name: &str, direction: &str, duration: Option<&str>) -> Value {
+pub(crate) fn partition(name: &str, direction: &str, duration: Option<&str>) -> Value {
     let of = |app: &str| json!({"namespaces": ["default"], "labelSelectors": {"app": app}});
     json!({
         "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos",
@@ -89,7 +89,7 @@ fn successes(samples: &[Sample], from: f64, to: f64) -> usize {
 }
 
 /// Waits until `/movies` is answered as it should be.
-async fn steady(playground: &Playground, traffic: &Pod) {
+pub(crate) async fn steady(playground: &Playground, traffic: &Pod) {
     until("/movies answers", async || {
         let recent = samples(playground, traffic, "/movies").await;
         (successes(&recent, wall() - 1.0, wall()) >= 20).then_some(())
