@@ -78,6 +78,14 @@ async fn a_halt_undoes_everything_and_its_release_starts_nothing() {
     let begun = Instant::now();
     halts.create(&PostParams::default(), &Halt::new("again", spec)).await.unwrap();
     let written = begun.elapsed();
+    let undone = until("the daemons say that it is undone", async || {
+        let all = injections.list(&ListParams::default()).await.unwrap().items;
+        let clear = |one: &Injection| {
+            one.status.as_ref().is_some_and(|status| status.ended.is_some() && status.all_clear())
+        };
+        all.iter().all(clear).then(|| begun.elapsed())
+    })
+    .await;
     let waits = faulted.iter().map(|pod| {
         while has_table(pod) {
             assert!(begun.elapsed() < Duration::from_secs(10), "{} keeps its table", pod.name_any());
@@ -85,7 +93,11 @@ async fn a_halt_undoes_everything_and_its_release_starts_nothing() {
         begun.elapsed()
     });
     let gone: Vec<_> = waits.map(|wait| wait.as_millis()).collect();
-    eprintln!("Halt written after {} ms; tables seen gone after {gone:?} ms", written.as_millis());
+    eprintln!(
+        "Halt written after {} ms; undone, by its daemons, after {} ms; by nft after {gone:?} ms",
+        written.as_millis(),
+        undone.as_millis()
+    );
     assert_eq!(verb(&["halt", "--release"], "").await.0, Some(0));
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(faulted.iter().map(|pod| tables(&home, pod)).collect::<Vec<_>>(), clean);
