@@ -32,7 +32,7 @@ use columns::Columns;
   squall get injections -A -w
   squall get --raw /api/v1/namespaces/default/pods/POD/proxy/metrics")]
 pub(crate) struct Args {
-    /// Resource: pods (po), nodes (no), networkchaos (netchaos), injections, deployments (deploy), services (svc), events
+    /// Resource: pods (po), nodes (no), networkchaos (netchaos), injections, halts, deployments (deploy), services (svc), events
     /// (ev), leases, namespaces (ns), or any other of the API server; RESOURCE/NAME for one object
     #[arg(value_name = "RESOURCE", required_unless_present = "raw", conflicts_with = "raw")]
     resource: Option<String>,
