@@ -5,4 +5,5 @@
 mod cluster;
 mod harness;
 mod partition;
+mod pause;
 mod system;
