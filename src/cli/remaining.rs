@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    fn injection(paused: bool, remaining: Option<&str>, status: serde_json::Value) -> Injection {
+    fn injection(paused: bool, remaining: Option<&str>, status: &serde_json::Value) -> Injection {
         serde_json::from_value(json!({
             "apiVersion": "squall.dev/v1alpha1", "kind": "Injection", "metadata": {"name": "i"},
             "spec": {
@@ -101,22 +101,22 @@ mod tests {
         let started = json!({"observedRun": 2, "startedAt": "2026-01-01T00:00:05Z"});
         let paused = json!({"observedRun": 2, "startedAt": "2026-01-01T00:00:05Z", "elapsed": "7s"});
         for (what, injection, expected) in [
-            ("no duration", injection(false, None, started.clone()), Remaining::UntilStopped),
-            ("not begun", injection(false, Some("1m"), json!({})), seconds(60)),
-            ("running", injection(false, Some("1m"), started.clone()), seconds(45)),
-            ("paused", injection(true, Some("1m"), paused), seconds(53)),
-            ("late", injection(false, Some("10s"), started), seconds(0)),
+            ("no duration", injection(false, None, &started), Remaining::UntilStopped),
+            ("not begun", injection(false, Some("1m"), &json!({})), seconds(60)),
+            ("running", injection(false, Some("1m"), &started), seconds(45)),
+            ("paused", injection(true, Some("1m"), &paused), seconds(53)),
+            ("late", injection(false, Some("10s"), &started), seconds(0)),
             (
                 "of the run before",
-                injection(false, Some("9s"), json!({"observedRun": 1, "ended": "DurationElapsed"})),
+                injection(false, Some("9s"), &json!({"observedRun": 1, "ended": "DurationElapsed"})),
                 seconds(9),
             ),
         ] {
             assert_eq!(Remaining::of([&injection], now), expected, "{what}");
         }
         assert_eq!(Remaining::of([], now), Remaining::Unknown);
-        let short = injection(false, Some("9s"), json!({}));
-        let long = injection(false, Some("90s"), json!({}));
+        let short = injection(false, Some("9s"), &json!({}));
+        let long = injection(false, Some("90s"), &json!({}));
         assert_eq!(Remaining::of([&short, &long], now).text().as_deref(), Some("90s"));
     }
 }

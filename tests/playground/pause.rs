@@ -75,8 +75,13 @@ async fn a_pause_takes_the_fault_away_and_keeps_the_time_that_is_left() {
     until("the fault is in place", async || has_table(&server).then_some(())).await;
     let begun = Instant::now();
     felt(&playground, &traffic).await;
-    let paused = said(&home, &["pause", "networkchaos", "pause-me"], "", 0).await;
-    let first = begun.elapsed().as_secs_f64();
+    while begun.elapsed().as_secs_f64() < DURATION / 3.0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (paused, first) = tokio::join!(said(&home, &["pause", "networkchaos", "pause-me"], "", 0), async {
+        until("the fault is gone", async || (!has_table(&server)).then_some(())).await;
+        begun.elapsed().as_secs_f64()
+    });
     let pausing = wall();
     assert!(paused.contains("paused; ") && paused.contains("remain"), "{paused}");
     // It has waited: what is true now was true when it returned.
@@ -102,8 +107,11 @@ async fn a_pause_takes_the_fault_away_and_keeps_the_time_that_is_left() {
     }
     steady(&playground, &traffic).await;
 
-    let resumed = said(&home, &["resume", "networkchaos", "pause-me"], "", 0).await;
-    let resuming = (Instant::now(), wall());
+    let (resumed, resuming) =
+        tokio::join!(said(&home, &["resume", "networkchaos", "pause-me"], "", 0), async {
+            until("the fault is back", async || has_table(&server).then_some(())).await;
+            (Instant::now(), wall())
+        });
     assert!(resumed.contains("resumed; "), "{resumed}");
     for pod in &faulted {
         assert!(has_table(pod), "no table in {:?} after the resume", pod.metadata.name);

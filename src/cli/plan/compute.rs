@@ -10,8 +10,8 @@ use super::explain;
 use super::gather::{Cluster, Subject};
 use super::report::{Change, Conflict, LeftOut, OnNode, OnTarget, Report, Verdict, Wrong, counted};
 use crate::api::{
-    Injection, InjectionTarget, Mode, NetworkChaos, NetworkEffect, NetworkEnd, NetworkRule, PodSelector,
-    Problem, SOURCE_KEY, TARGET_KEY,
+    ExperimentReference, Injection, InjectionTarget, Mode, NetworkChaos, NetworkEffect, NetworkEnd,
+    NetworkRule, PodSelector, Problem, SOURCE_KEY, TARGET_KEY,
 };
 use crate::experiment::Limits;
 use crate::experiment::plan::{self, Chosen, NodePlan, Refusal};
@@ -181,6 +181,11 @@ fn full_name(target: &InjectionTarget) -> String {
     format!("{}/{}", target.namespace, target.pod)
 }
 
+/// `NetworkChaos default/partition`.
+fn reference_name(experiment: &ExperimentReference) -> String {
+    format!("{} {}/{}", experiment.kind, experiment.namespace, experiment.name)
+}
+
 fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     if let Some(phase) = subject.exists {
@@ -189,7 +194,8 @@ fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -
         } else {
             format!("is there already, {phase}: `squall run` refuses a second one, `squall apply` changes it")
         };
-        conflicts.push(Conflict { experiment: subject.label.clone(), pods: Vec::new(), what });
+        let experiment = reference_name(&plan::reference(&subject.chaos));
+        conflicts.push(Conflict { experiment, pods: Vec::new(), what });
     }
     let uids: BTreeSet<&str> = chosen.iter().map(|pod| pod.target.uid.as_str()).collect();
     let mut shared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -199,8 +205,7 @@ fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -
     for injection in others {
         let experiment = &injection.spec.experiment;
         for target in injection.spec.targets.iter().filter(|target| uids.contains(target.uid.as_str())) {
-            let name = format!("{} {}/{}", experiment.kind, experiment.namespace, experiment.name);
-            shared.entry(name).or_default().insert(full_name(target));
+            shared.entry(reference_name(experiment)).or_default().insert(full_name(target));
         }
     }
     conflicts.extend(shared.into_iter().map(|(experiment, pods)| Conflict {

@@ -124,19 +124,19 @@ impl Report {
     /// As text.
     pub(super) fn lines(&self) -> Vec<String> {
         let targets: usize = self.nodes.iter().map(|node| node.targets.len()).sum();
+        let time =
+            self.duration.as_ref().map_or("until it is stopped".to_owned(), |time| format!("for {time}"));
         let verdict = match self.verdict {
             Verdict::Runs => format!(
-                "{} on {} of {}",
+                "{} on {} of {}, {time}",
                 self.action,
                 counted(targets, "target"),
                 counted(self.nodes.len(), "node")
             ),
-            Verdict::Waits => format!("{}; it would wait, for there is nothing to act on now", self.action),
-            Verdict::Refused => format!("{}; it could not run", self.action),
+            Verdict::Waits => format!("{} would wait, for there is nothing to act on now", self.action),
+            Verdict::Refused => format!("{} could not run", self.action),
         };
-        let time =
-            self.duration.as_ref().map_or("until it is stopped".to_owned(), |time| format!("for {time}"));
-        let mut lines = vec![format!("{} in {}: {verdict}, {time}", self.experiment, self.namespace)];
+        let mut lines = vec![format!("{} in {}: {verdict}", self.experiment, self.namespace)];
         let mut section = |title: &str, entries: Vec<String>| {
             if !entries.is_empty() {
                 lines.push(title.to_owned());

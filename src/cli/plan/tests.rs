@@ -13,7 +13,7 @@ fn object<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
-fn pod(name: &str, app: &str, node: &str, address: &str, spec: Value) -> Value {
+fn pod(name: &str, app: &str, node: &str, address: &str, spec: &Value) -> Value {
     let mut pod = json!({
         "metadata": {"namespace": "default", "name": name, "uid": format!("uid-{name}"), "labels": {"app": app}},
         "spec": {"nodeName": node, "containers": []},
@@ -35,10 +35,10 @@ fn probed() -> Value {
 /// Two web pods with probes, a database, one pod on its node's own network, and the database's Service.
 fn cluster() -> Cluster {
     let pods = [
-        pod("web-1", "web", "n1", "10.0.1.1", probed()),
-        pod("web-2", "web", "n2", "10.0.2.1", probed()),
-        pod("web-host", "web", "n2", "192.168.0.2", json!({"hostNetwork": true})),
-        pod("db", "db", "n2", "10.0.2.2", json!({})),
+        pod("web-1", "web", "n1", "10.0.1.1", &probed()),
+        pod("web-2", "web", "n2", "10.0.2.1", &probed()),
+        pod("web-host", "web", "n2", "192.168.0.2", &json!({"hostNetwork": true})),
+        pod("db", "db", "n2", "10.0.2.2", &json!({})),
     ];
     let node = |name: &str, address: &str| {
         object(
@@ -74,7 +74,7 @@ fn running(name: &str, uid: &str, pod: &str) -> Arc<Injection> {
 }
 
 /// A partition of the web pods from the database, with some fields of the spec replaced.
-fn subject(changes: Value) -> Subject {
+fn subject(changes: &Value) -> Subject {
     let of = |app: &str| json!({"mode": "all", "selector": {"labelSelectors": {"app": app}}});
     let mut spec = of("web");
     spec["action"] = json!("partition");
@@ -92,7 +92,7 @@ fn subject(changes: Value) -> Subject {
     Subject { label, chaos: Box::new(chaos), exists: None, hosts: std::collections::BTreeMap::new() }
 }
 
-fn planned(changes: Value) -> Report {
+fn planned(changes: &Value) -> Report {
     report(&subject(changes), &cluster())
 }
 
@@ -105,7 +105,7 @@ fn every_field_is_documented() {
 fn a_partition_is_explained_node_by_node() {
     let mut cluster = cluster();
     cluster.injections = Ok(vec![running("other", "u", "db"), running("elsewhere", "v", "unrelated")]);
-    let subject = Subject { exists: Some("Finished"), ..subject(json!({})) };
+    let subject = Subject { exists: Some("Finished"), ..subject(&json!({})) };
     assert_eq!(
         report(&subject, &cluster).lines(),
         [
@@ -122,7 +122,7 @@ fn a_partition_is_explained_node_by_node() {
             "left out",
             "  default/web-host uses the network of its node (hostNetwork)",
             "conflicts",
-            "  networkchaos.chaos-mesh.org/cut: is there already, Finished: `squall run` puts this one in its place",
+            "  NetworkChaos default/cut: is there already, Finished: `squall run` puts this one in its place",
             "  NetworkChaos default/other on default/db: acts on 1 pod of these as well: both faults hold at once and end each by itself",
             "expect",
             "  nothing that the 2 pods of spec.selector send reaches 1 pod of spec.target; TCP needs both directions, so connections hang and new ones time out",
@@ -135,35 +135,35 @@ fn a_partition_is_explained_node_by_node() {
 
 #[test]
 fn probes_that_cannot_pass_are_held_against_the_duration() {
-    let warnings = |duration: Value| {
-        let report = planned(json!({"target": null, "direction": "both", "duration": duration}));
+    let warnings = |duration: &Value| {
+        let report = planned(&json!({"target": null, "direction": "both", "duration": duration}));
         assert_eq!(report.verdict, Verdict::Runs);
         report.warnings
     };
     let restarts = |warnings: &[String]| warnings.iter().filter(|line| line.contains("will restart")).count();
     let unready = |warnings: &[String]| warnings.iter().filter(|line| line.contains("unready")).count();
-    let minute = warnings(json!("1m"));
+    let minute = warnings(&json!("1m"));
     assert_eq!((restarts(&minute), unready(&minute)), (2, 2), "{minute:?}");
     assert!(minute[0].contains("default/web-1 becomes unready after 3s"), "{minute:?}");
     assert!(
         minute[1].contains("default/web-1 will restart: the liveness probe of container main cannot pass and gives up after 30s"),
         "{minute:?}"
     );
-    let short = warnings(json!("20s"));
+    let short = warnings(&json!("20s"));
     assert_eq!((restarts(&short), unready(&short)), (0, 2), "{short:?}");
-    let endless = warnings(json!(null));
+    let endless = warnings(&json!(null));
     assert_eq!(restarts(&endless), 2, "{endless:?}");
     assert!(endless.iter().any(|line| line.contains("runs until it is stopped")), "{endless:?}");
     // A partition from the database leaves the kubelet alone.
-    assert_eq!(planned(json!({})).warnings, Vec::<String>::new());
+    assert_eq!(planned(&json!({})).warnings, Vec::<String>::new());
     // One from the nodes does not.
-    let nodes = planned(json!({"target": null, "externalTargets": ["192.168.0.0/24"]})).warnings;
+    let nodes = planned(&json!({"target": null, "externalTargets": ["192.168.0.0/24"]})).warnings;
     assert_eq!(restarts(&nodes), 2, "{nodes:?}");
 }
 
 #[test]
 fn what_is_drawn_at_the_start_is_said() {
-    let report = planned(json!({"mode": "one"}));
+    let report = planned(&json!({"mode": "one"}));
     assert_eq!(
         report.warnings,
         ["spec.mode picks 1 of 2 pods when the experiment starts; those above are an example"]
@@ -182,7 +182,7 @@ fn what_cannot_run_is_refused_and_what_finds_nothing_waits() {
         (json!({"externalTargets": ["nowhere.example"]}), Verdict::Refused, "spec.externalTargets[0]"),
         (json!({"selector": {"labelSelectors": {"app": "nobody"}}}), Verdict::Waits, "matches no pod"),
     ] {
-        let report = planned(changes.clone());
+        let report = planned(&changes);
         assert_eq!(report.verdict, verdict, "{changes}: {report:?}");
         assert_eq!(report.nodes.len(), 0, "{changes}");
         let lines = report.lines().join("\n");
@@ -193,7 +193,7 @@ fn what_cannot_run_is_refused_and_what_finds_nothing_waits() {
 #[test]
 fn what_cannot_be_seen_is_said() {
     let cluster = Cluster { injections: Err("forbidden".to_owned()), ..cluster() };
-    let warnings = report(&subject(json!({})), &cluster).warnings;
+    let warnings = report(&subject(&json!({})), &cluster).warnings;
     assert!(
         warnings.iter().any(|line| line.contains("conflicts with them are not known: forbidden")),
         "{warnings:?}"
