@@ -9,6 +9,8 @@
     reason = "a test stops at what is wrong"
 )]
 
+mod verbs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -255,6 +257,11 @@ async fn control_one(client: &Client, chaos: &NetworkChaos) -> kube::Result<()> 
             json!({"conditions": [{"type": "Invalid", "status": "True", "message": "spec.x: wrong; write y"}]})
         }
         "halted" => status(true, Some("Halted")),
+        _ if chaos.annotations().get(api::PAUSE_ANNOTATION).is_some_and(|value| value == "true") => {
+            let mut status = status(behaviour != "late", None);
+            status["conditions"].as_array_mut().unwrap().push(json!({"type": "Paused", "status": "True"}));
+            status
+        }
         _ if age >= duration => status(behaviour != "late", Some("DurationElapsed")),
         _ => status(false, None),
     };

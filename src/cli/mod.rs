@@ -5,6 +5,7 @@
 
 mod age;
 mod apply;
+mod completions;
 mod controller;
 mod daemon;
 mod doctor;
@@ -16,13 +17,19 @@ mod halt;
 mod kinds;
 mod logs;
 mod out;
+mod pause;
+mod plan;
 mod playground;
 mod probe;
 mod progress;
+mod remaining;
+mod resume;
 mod run;
 mod signals;
+mod status;
 mod stop;
 mod table;
+mod which;
 mod world;
 
 #[cfg(feature = "playground")]
@@ -31,7 +38,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use exit::{Exit, Failure, Result};
@@ -59,13 +66,20 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Playground(playground::Args),
+    Plan(plan::Args),
     Run(run::Args),
     Apply(apply::Args),
+    Pause(pause::Args),
+    Resume(resume::Args),
+    Stop(stop::Args),
+    Status(status::Args),
     Get(get::Args),
     Logs(logs::Args),
-    Stop(stop::Args),
     Halt(halt::Args),
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(completions::Man),
     Controller(controller::Args),
     Daemon(daemon::Args),
     /// Runs a part of the playground
@@ -111,6 +125,12 @@ impl Verb {
             #[cfg(feature = "playground")]
             Self::Probe => probe::run(out),
             Self::Hold => hold(),
+            Self::Completions(args) => args.run(Cli::command(), out),
+            Self::Man(args) => args.run(Cli::command(), out),
+            Self::Plan(args) => block_on(args.run(world, out)),
+            Self::Pause(args) => block_on(args.run(world, out)),
+            Self::Resume(args) => block_on(args.run(world, out)),
+            Self::Status(args) => block_on(args.run(world, out)),
             Self::Run(args) => block_on(args.run(world, out)),
             Self::Apply(args) => block_on(args.run(world, out)),
             Self::Get(args) => block_on(args.run(world, out)),
@@ -171,7 +191,7 @@ fn hold() -> Result<Exit> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -126,7 +126,8 @@ fn duration(object: &Object) -> Option<Duration> {
     }
 }
 
-fn status(object: &DynamicObject) -> ChaosStatus {
+/// The status of an experiment; an empty one if it has none that can be read.
+pub(super) fn status(object: &DynamicObject) -> ChaosStatus {
     object
         .data
         .get("status")

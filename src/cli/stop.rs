@@ -1,19 +1,15 @@
 //! `squall stop`: ends experiments and waits until nothing of them is left.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
 use super::apply::Target;
 use super::exit::{EXIT_CODES, Exit, Failure, Result};
-use super::kinds::Kind;
-use super::world::{World, WorldArgs};
-use super::{Out, files, follow, progress, seconds};
+use super::which::Which;
+use super::world::WorldArgs;
+use super::{Out, follow, progress, seconds};
 use crate::api::ChaosStatus;
-
-/// The group of everything that can be stopped.
-const EXPERIMENTS: &str = "chaos-mesh.org";
 
 /// End experiments, and wait until nothing of them is left
 ///
@@ -27,15 +23,8 @@ const EXPERIMENTS: &str = "chaos-mesh.org";
 
 {EXIT_CODES}"))]
 pub(crate) struct Args {
-    /// Kind and name of the experiment: `networkchaos partition` or `networkchaos/partition`
-    #[arg(value_name = "KIND NAME", num_args = 1..=2, required_unless_present = "file", conflicts_with = "file")]
-    experiment: Vec<String>,
-    /// Stop the experiments of this file; may be repeated
-    #[arg(short, long = "filename", value_name = "FILE")]
-    file: Vec<PathBuf>,
-    /// Namespace of the experiment
-    #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// How long to wait, in seconds or with a unit (90s, 2m)
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     timeout: Duration,
@@ -46,18 +35,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
-        let objects = if self.file.is_empty() { Vec::new() } else { files::read(&self.file, out)? };
-        let named = self.named()?;
-        let world = World::find(world).await?;
-        world.announce(out);
-        let namespace = self.namespace.as_deref();
-        let mut targets: Vec<_> =
-            objects.iter().map(|object| Target::new(object, &world, namespace)).collect::<Result<_>>()?;
-        targets.extend(
-            named.map(|(kind, name)| {
-                Target::named(kind, &world.client, world.namespace(None, namespace), name)
-            }),
-        );
+        let (_, targets) = self.which.find("stop", world, out).await?;
         // All are told first, so that they end together.
         let mut deleted = Vec::new();
         for target in targets {
@@ -78,23 +56,6 @@ impl Args {
             }
         }
         Ok(exit)
-    }
-
-    fn named(&self) -> Result<Option<(Kind, String)>> {
-        let (word, name) = match self.experiment.as_slice() {
-            [] => return Ok(None),
-            [word, name] => (word.as_str(), name.as_str()),
-            [word, ..] => word.split_once('/').ok_or_else(|| {
-                Failure::bad_input(format!("the name of the {word} is missing"))
-                    .cure(format!("write `squall stop {word} NAME`; `squall get {word}` lists them"))
-            })?,
-        };
-        let experiment = Kind::known(word).filter(|kind| kind.resource.group == EXPERIMENTS);
-        let kind = experiment.ok_or_else(|| {
-            Failure::bad_input(format!("\"{word}\" is not a kind of experiment"))
-                .cure("only experiments can be stopped: `squall stop networkchaos NAME`")
-        })?;
-        Ok(Some((kind, name.to_owned())))
     }
 }
 

@@ -191,17 +191,6 @@ impl Stores {
                 stores.changed.notify_one();
             },
         ));
-        let stores = Arc::clone(self);
-        let api = Api::all(client.clone());
-        tasks.spawn(follow(
-            api,
-            Arc::clone(self),
-            |all| &all.halts,
-            move |_| {
-                stores.lock_changes().halts = true;
-                stores.changed.notify_one();
-            },
-        ));
         let api = Api::all(client.clone());
         tasks.spawn(follow(api, Arc::clone(self), |all| &all.pods, self.on_world()));
         let api = Api::all(client.clone());

@@ -6,5 +6,6 @@ mod cluster;
 mod halt;
 mod harness;
 mod partition;
+mod pause;
 mod pods;
 mod system;

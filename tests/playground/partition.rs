@@ -23,12 +23,12 @@ use super::harness::{Home, Playground};
 const FELT_WITHIN: f64 = 2.0;
 
 /// How long TCP's back-off may keep `/movies` away after the end.
-pub(crate) const BACK_WITHIN: f64 = 15.0;
+pub(super) const BACK_WITHIN: f64 = 15.0;
 
 /// How much slower than before the bystander's median may be, in seconds.
 const BYSTANDER: f64 = 0.002;
 
-pub(crate) fn partition(name: &str, direction: &str, duration: Option<&str>) -> Value {
+pub(super) fn partition(name: &str, direction: &str, duration: Option<&str>) -> Value {
     let of = |app: &str| json!({"namespaces": ["default"], "labelSelectors": {"app": app}});
     json!({
         "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos",
@@ -80,16 +80,16 @@ async fn bystander(playground: &Playground) -> Pod {
     .await
 }
 
-fn between(samples: &[Sample], from: f64, to: f64) -> Vec<Sample> {
+pub(super) fn between(samples: &[Sample], from: f64, to: f64) -> Vec<Sample> {
     samples.iter().filter(|sample| sample.end() >= from && sample.end() <= to).cloned().collect()
 }
 
-fn successes(samples: &[Sample], from: f64, to: f64) -> usize {
+pub(super) fn successes(samples: &[Sample], from: f64, to: f64) -> usize {
     between(samples, from, to).iter().filter(|sample| sample.succeeded()).count()
 }
 
 /// Waits until `/movies` is answered as it should be.
-pub(crate) async fn steady(playground: &Playground, traffic: &Pod) {
+pub(super) async fn steady(playground: &Playground, traffic: &Pod) {
     until("/movies answers", async || {
         let recent = samples(playground, traffic, "/movies").await;
         (successes(&recent, wall() - 1.0, wall()) >= 20).then_some(())

@@ -1,0 +1,67 @@
+//! `squall plan`: what an experiment would do to the cluster as it is now. Nothing is applied.
+//!
+//! The selection and the plan are the controller's own code over the same objects; here they are gathered
+//! and explained. What is printed as JSON is described in docs/output.md.
+
+mod compute;
+mod explain;
+mod gather;
+mod report;
+
+use std::path::PathBuf;
+
+use super::exit::{Exit, Result};
+use super::status::{Form, print};
+use super::world::{World, WorldArgs};
+use super::{Out, files};
+use report::Verdict;
+
+/// Show what an experiment would do, without doing it
+///
+/// Selects the targets in the cluster as it is now and says, node by node, what would be changed in each of them;
+/// which pods match and are left out and why; which running experiments act on the same pods; what to expect; and
+/// what to beware of. Nothing is written to the API server.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "Examples:
+  squall plan -f templates/partition.yaml
+  squall plan -f experiment.yaml -o json
+  squall plan -n staging -f a.yaml -f b.yaml
+
+Exit codes:
+  0  every experiment could run, or would wait for pods to come
+  1  error
+  2  the command line or a file is wrong, or an experiment could not run as it is written")]
+pub(crate) struct Args {
+    /// File with experiments, - for standard input; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    file: Vec<PathBuf>,
+    /// Namespace of experiments that name none
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    output: Form,
+}
+
+impl Args {
+    pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
+        let objects = files::read(&self.file, out)?;
+        let world = World::find(world).await?;
+        let cluster = gather::cluster(&world.client).await?;
+        let mut reports = Vec::new();
+        for object in &objects {
+            let subject = gather::subject(object, &world, self.namespace.as_deref()).await?;
+            reports.push(compute::report(&subject, &cluster));
+        }
+        if !print(self.output, &reports, out)? {
+            for line in reports.iter().flat_map(report::Report::lines) {
+                out.line(&line)?;
+            }
+        }
+        let refused = reports.iter().any(|report| report.verdict == Verdict::Refused);
+        Ok(if refused { Exit::BadInput } else { Exit::Success })
+    }
+}
+
+#[cfg(test)]
+mod tests;

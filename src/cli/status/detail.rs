@@ -1,0 +1,338 @@
+//! One experiment in depth: what its controller, its daemons and its events say of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::overview::Overview;
+use crate::api::{
+    ChaosStatus, Condition, ConditionKind, Injection, Record, RecordPhase, TargetPhase, TargetStatus,
+};
+use crate::cli::exit::{Failure, Result};
+use crate::cli::kinds::Kind;
+use crate::cli::remaining::{self, Remaining};
+use crate::cli::table::Table;
+use crate::cli::{age, run};
+
+/// How long the controller may say nothing before that is worth a word, in seconds.
+const SILENCE: i64 = 5;
+
+/// An experiment in depth.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Detail {
+    /// What `squall status` without a name says of it.
+    #[serde(flatten)]
+    overview: Overview,
+    /// As in its status: type, status, reason, message.
+    conditions: Vec<Condition>,
+    /// Its targets by node, with what the daemons read back.
+    nodes: Vec<OnNode>,
+    /// Its Kubernetes events, oldest first.
+    timeline: Vec<Happening>,
+    /// What to do, if something is to be done.
+    to_do: Vec<String>,
+}
+
+/// The part of one node.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct OnNode {
+    /// The node; absent when the nodes' own reports are gone and only the experiment's records are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    /// Whether the fault should be there by the daemon's reckoning: `Present` or why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wanted: Option<String>,
+    /// How often the fault was taken away because the controller was not heard from.
+    interruptions: u32,
+    /// The targets on it.
+    targets: Vec<OnTarget>,
+}
+
+/// One target.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct OnTarget {
+    /// `namespace/pod`, or `namespace/pod/container`.
+    id: String,
+    /// `.` for `spec.selector`, `.Target` for `spec.target.selector`.
+    selector_key: String,
+    /// `Waiting`, `Injected`, `Recovered`, `Failed` or `Stuck`.
+    phase: String,
+    /// What was read back from the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<String>,
+    /// What went wrong last, with what cures it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Since when it is in this phase, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+/// One event.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Happening {
+    /// When it happened last, RFC 3339.
+    time: String,
+    /// `Normal` or `Warning`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// One word, such as `Applied`.
+    reason: String,
+    /// What happened.
+    message: String,
+    /// How often.
+    count: i32,
+}
+
+/// Everything that is known of the experiment.
+pub(super) async fn gather(client: &Client, kind: &Kind, namespace: &str, name: &str) -> Result<Detail> {
+    let label = format!("{}/{name}", kind.singular());
+    let object = kind.api(client, Some(namespace)).get_opt(name).await;
+    let object = object.map_err(|error| Failure::api(format!("get {label}"), &error))?.ok_or_else(|| {
+        Failure::message(format!("{label} does not exist in namespace {namespace}"))
+            .cure("`squall status` lists the experiments of all namespaces")
+    })?;
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    let now = Timestamp::now();
+    let mut to_do = Vec::new();
+    let injections = remaining::injections(client, &uid).await.unwrap_or_else(|error| {
+        let why = Failure::api("read what the nodes say", &error).reason();
+        to_do.push(format!("{why}: ask for the right to list injections in squall-system"));
+        Vec::new()
+    });
+    let events = Api::<Event>::namespaced(client.clone(), namespace);
+    let of_name = ListParams::default().fields(&format!("regarding.name={name}"));
+    let events = events.list(&of_name).await.unwrap_or_else(|error| {
+        to_do.push(Failure::api("read the events", &error).reason());
+        kube::api::ObjectList {
+            types: kube::api::TypeMeta::default(),
+            metadata: kube::api::ListMeta::default(),
+            items: Vec::new(),
+        }
+    });
+    let status = run::status(&object);
+    let overview = Overview::new(kind, &object, Remaining::of(&injections, now));
+    let age = object.creation_timestamp().map_or(0, |created| now.as_second() - created.0.as_second());
+    let nodes = if injections.is_empty() { recorded(&status) } else { by_node(&injections) };
+    to_do.extend(advice(&overview, &status, &nodes, age));
+    let timeline = timeline(events.items.into_iter().filter(|event| is_about(event, &uid)));
+    Ok(Detail { conditions: status.conditions, nodes, timeline, to_do, overview })
+}
+
+fn is_about(event: &Event, uid: &str) -> bool {
+    event.regarding.as_ref().and_then(|about| about.uid.as_deref()) == Some(uid)
+}
+
+fn by_node(injections: &[Injection]) -> Vec<OnNode> {
+    let mut nodes = BTreeMap::new();
+    for injection in injections {
+        let status = injection.status.clone().unwrap_or_default();
+        let of_target = |target| {
+            let known = status.targets.iter().find(|known| &known.target == target);
+            on_target(target, known)
+        };
+        let targets = injection.spec.targets.iter().map(of_target).collect();
+        let on_node = OnNode {
+            node: Some(injection.spec.node.clone()),
+            wanted: status.wanted.clone(),
+            interruptions: status.interruptions,
+            targets,
+        };
+        nodes.insert(injection.spec.node.clone(), on_node);
+    }
+    nodes.into_values().collect()
+}
+
+fn on_target(target: &crate::api::InjectionTarget, known: Option<&TargetStatus>) -> OnTarget {
+    let pod = format!("{}/{}", target.namespace, target.pod);
+    OnTarget {
+        id: target.container.as_ref().map_or_else(|| pod.clone(), |container| format!("{pod}/{container}")),
+        selector_key: target.selector_key.clone(),
+        phase: match known.map_or(TargetPhase::Waiting, |known| known.phase) {
+            TargetPhase::Waiting => "Waiting",
+            TargetPhase::Injected => "Injected",
+            TargetPhase::Recovered => "Recovered",
+            TargetPhase::Failed => "Failed",
+            TargetPhase::Stuck => "Stuck",
+        }
+        .to_owned(),
+        evidence: known.and_then(|known| known.evidence.clone()),
+        error: known.and_then(|known| known.error.clone()),
+        since: known.map(|known| known.since.0.to_string()),
+    }
+}
+
+/// What the experiment's own records keep once the nodes' reports are gone.
+fn recorded(status: &ChaosStatus) -> Vec<OnNode> {
+    let targets: Vec<_> = status.experiment.container_records.iter().map(of_record).collect();
+    if targets.is_empty() { Vec::new() } else { vec![OnNode { targets, ..OnNode::default() }] }
+}
+
+fn of_record(record: &Record) -> OnTarget {
+    let last = record.events.last();
+    let failed = last.filter(|event| event.kind == "Failed");
+    let message = |event: &crate::api::RecordEvent| event.message.clone();
+    let phase = match (record.phase, failed) {
+        (RecordPhase::Injected, Some(_)) => "Stuck",
+        (RecordPhase::Injected, None) => "Injected",
+        (RecordPhase::NotInjected, Some(_)) => "Failed",
+        (RecordPhase::NotInjected, None) if record.recovered_count > 0 => "Recovered",
+        (RecordPhase::NotInjected, None) => "Waiting",
+    };
+    OnTarget {
+        id: record.id.clone(),
+        selector_key: record.selector_key.clone(),
+        phase: phase.to_owned(),
+        evidence: last.filter(|_| failed.is_none()).and_then(message),
+        error: failed.and_then(message),
+        since: last.map(|event| event.timestamp.0.to_string()),
+    }
+}
+
+fn timeline(events: impl Iterator<Item = Event>) -> Vec<Happening> {
+    let mut all: Vec<_> = events
+        .filter_map(|event| {
+            let series = event.series.as_ref();
+            let observed = series.map(|series| series.last_observed_time.0);
+            let time = observed.or(event.event_time.as_ref().map(|time| time.0)).or(event
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .map(|time| time.0))?;
+            Some((
+                time,
+                Happening {
+                    time: time.to_string(),
+                    kind: event.type_.unwrap_or_default(),
+                    reason: event.reason.unwrap_or_default(),
+                    message: event.note.unwrap_or_default().trim().to_owned(),
+                    count: series.map_or(1, |series| series.count),
+                },
+            ))
+        })
+        .collect();
+    all.sort_by_key(|(time, _)| *time);
+    all.into_iter().map(|(_, happening)| happening).collect()
+}
+
+/// What somebody should do, beyond what conditions and errors say themselves.
+fn advice(overview: &Overview, status: &ChaosStatus, nodes: &[OnNode], age: i64) -> Vec<String> {
+    let command = |verb: &str| {
+        let Overview { kind, namespace, name, .. } = overview;
+        format!("`squall {verb} {} {name} -n {namespace}`", kind.to_lowercase())
+    };
+    let mut to_do = Vec::new();
+    match overview.phase.as_str() {
+        "Paused" => to_do.push(format!("{} lets it go on", command("resume"))),
+        "Invalid" => {
+            to_do.push(format!("change the file and apply it again, or end it: {}", command("stop")));
+        }
+        "Waiting" if status.conditions.is_empty() && age > SILENCE => {
+            to_do
+                .push("the controller has not said a word: `squall doctor` shows whether it runs".to_owned());
+        }
+        _ => {}
+    }
+    if status.condition(ConditionKind::Selected).is_some_and(|condition| condition.status == "False")
+        && overview.phase == "Waiting"
+    {
+        to_do.push(
+            "compare the selector with the pods: `squall plan -f FILE` shows who is left out and why"
+                .to_owned(),
+        );
+    }
+    let interruptions: u32 = nodes.iter().map(|node| node.interruptions).sum();
+    if interruptions > 0 {
+        to_do.push(format!(
+            "the fault was interrupted {interruptions} times because a node did not hear from the controller: `squall doctor`"
+        ));
+    }
+    let stuck = nodes.iter().filter(|node| node.targets.iter().any(|target| target.phase == "Stuck"));
+    to_do.extend(stuck.filter_map(|node| node.node.as_deref()).map(|node| {
+        format!(
+            "node {node} could not undo everything; it tries again, and its log says more: `squall doctor`"
+        )
+    }));
+    to_do
+}
+
+impl Detail {
+    /// As text.
+    pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
+        let overview = &self.overview;
+        let age = age::of(overview.created.as_deref(), now);
+        let mut lines = vec![
+            format!("{}/{} in {}", overview.kind.to_lowercase(), overview.name, overview.namespace),
+            format!("  phase       {}", overview.phase),
+        ];
+        let mut fact = |name: &str, value: Option<&str>| {
+            lines.extend(value.map(|value| format!("  {name:10}  {value}")));
+        };
+        fact("action", overview.action.as_deref());
+        fact("ended", overview.ended.as_deref());
+        fact("remaining", Some(&overview.time()));
+        fact("age", Some(&age));
+        lines.push("conditions".to_owned());
+        lines.extend(table(self.conditions.iter().map(|condition| {
+            let said = condition.message.as_ref().or(condition.reason.as_ref());
+            let said = said.map(|said| said.replace('\n', "; ")).unwrap_or_default();
+            vec![format!("{:?}", condition.kind), condition.status.clone(), said]
+        })));
+        lines.push("targets".to_owned());
+        for node in &self.nodes {
+            lines.push(node.heading());
+            lines.extend(
+                table(node.targets.iter().map(|target| target.row(now))).map(|line| format!("  {line}")),
+            );
+        }
+        lines.push("timeline".to_owned());
+        lines.extend(table(self.timeline.iter().map(|happening| {
+            let age = age::of(Some(&happening.time), now);
+            let times = if happening.count > 1 { format!(" (×{})", happening.count) } else { String::new() };
+            let message = happening.message.replace('\n', "; ");
+            vec![format!("{age} ago"), happening.kind.clone(), happening.reason.clone(), message + &times]
+        })));
+        lines.extend(self.to_do.iter().map(|line| format!("to do: {line}")));
+        lines
+    }
+}
+
+impl OnNode {
+    fn heading(&self) -> String {
+        let name = self.node.as_deref().unwrap_or("as recorded");
+        let wanted = self.wanted.as_ref().map(|wanted| format!(": wanted {wanted}")).unwrap_or_default();
+        let interruptions = match self.interruptions {
+            0 => String::new(),
+            count => format!(", interrupted {count} times"),
+        };
+        format!("  {name}{wanted}{interruptions}")
+    }
+}
+
+impl OnTarget {
+    fn row(&self, now: Timestamp) -> Vec<String> {
+        let end = if self.selector_key == crate::api::TARGET_KEY { "target" } else { "selector" };
+        let since = self.since.as_deref().map(|since| age::of(Some(since), now)).unwrap_or_default();
+        let said = self.error.as_ref().or(self.evidence.as_ref()).cloned().unwrap_or_default();
+        vec![self.id.clone(), end.to_owned(), self.phase.clone(), since, said]
+    }
+}
+
+fn table(rows: impl Iterator<Item = Vec<String>>) -> impl Iterator<Item = String> {
+    let rows: Vec<_> = rows.collect();
+    let rows = if rows.is_empty() { vec![vec!["none".to_owned()]] } else { rows };
+    Table::default().lines(&rows).into_iter().map(|line| format!("  {line}"))
+}
+
+#[cfg(test)]
+#[path = "detail_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+//! One line per experiment.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::TargetCounts;
+use crate::cli::kinds::Kind;
+use crate::cli::remaining::Remaining;
+use crate::cli::table::Table;
+use crate::cli::{age, progress, run};
+
+/// What stands where there is nothing.
+const NONE: &str = "-";
+
+/// An experiment at a glance.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Overview {
+    /// Its kind, such as `NetworkChaos`.
+    pub(super) kind: String,
+    /// Its namespace.
+    pub(super) namespace: String,
+    /// Its name.
+    pub(super) name: String,
+    /// What it does, if its kind has actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) action: Option<String>,
+    /// `Waiting`, `Selected`, `Injecting`, `Injected`, `Paused`, `Stopping`, `Recovering`, `Finished` or `Invalid`.
+    pub(super) phase: String,
+    /// Why it is over, such as `DurationElapsed`, once it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ended: Option<String>,
+    /// Counts over all targets, once some were selected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) targets: Option<TargetCounts>,
+    /// How long it lasts in all, as the file says it; absent: until it is stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) duration: Option<String>,
+    /// Whole seconds that are left on the node that has most left; stands still while it is paused. Absent if it
+    /// has no end or nothing was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remaining_seconds: Option<u64>,
+    /// When it was created, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created: Option<String>,
+    /// For people: what remains.
+    #[serde(skip)]
+    pub(super) left: Remaining,
+}
+
+impl Overview {
+    pub(super) fn new(kind: &Kind, object: &DynamicObject, left: Remaining) -> Self {
+        let status = run::status(object);
+        let text = |path: &str| object.data.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        // What is over has nothing left, whatever its parts on the nodes still say.
+        let left = if status.experiment.ended.is_some() { Remaining::Unknown } else { left };
+        Self {
+            kind: kind.resource.kind.clone(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            action: text("/spec/action"),
+            phase: progress::word(&status, object.metadata.deletion_timestamp.is_some()).to_owned(),
+            ended: status.experiment.ended.clone(),
+            targets: status.experiment.targets,
+            duration: text("/spec/duration").filter(|text| !text.is_empty()),
+            remaining_seconds: left.seconds(),
+            created: object.creation_timestamp().map(|created| created.0.to_string()),
+            left,
+        }
+    }
+
+    /// `42s/1m`, with a dash for what is not known.
+    pub(super) fn time(&self) -> String {
+        let left = self.left.text();
+        match (left, &self.duration) {
+            (left, Some(duration)) => format!("{}/{duration}", left.as_deref().unwrap_or(NONE)),
+            (_, None) => "until stopped".to_owned(),
+        }
+    }
+
+    fn row(&self, now: Timestamp) -> Vec<String> {
+        let targets = self.targets.filter(|targets| targets.selected > 0);
+        vec![
+            self.namespace.clone(),
+            self.kind.to_lowercase(),
+            self.name.clone(),
+            self.phase.clone(),
+            targets
+                .map_or_else(|| NONE.to_owned(), |counts| format!("{}/{}", counts.injected, counts.selected)),
+            self.time(),
+            age::of(self.created.as_deref(), now),
+        ]
+    }
+}
+
+/// The table of all; nothing without an experiment.
+pub(super) fn lines(all: &[Overview], now: Timestamp) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let headers = ["NAMESPACE", "KIND", "NAME", "PHASE", "TARGETS", "REMAINING/DURATION", "AGE"];
+    let mut rows = vec![headers.map(str::to_owned).to_vec()];
+    rows.extend(all.iter().map(|overview| overview.row(now)));
+    Table::default().lines(&rows)
+}

@@ -1,0 +1,68 @@
+//! Every file of `templates/` can be used as it is, and its header tells the truth about this release.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what is wrong")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use squall::experiment::plan;
+use squall::manifest::{self, Experiment, Object};
+
+struct Template {
+    file: String,
+    header: String,
+    object: Object,
+}
+
+/// Every template, read without a word of complaint.
+fn templates() -> Vec<Template> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("templates");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let read = |path: PathBuf| {
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let mut manifest = manifest::read(text.as_bytes());
+        assert!(manifest.diagnostics.is_empty(), "{file}: {:?}", manifest.diagnostics);
+        assert_eq!(manifest.objects.len(), 1, "{file} is to hold one experiment");
+        let header = text.lines().take_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n");
+        Template { file, header, object: manifest.objects.remove(0) }
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn headers_explain_and_name_the_command() {
+    for Template { file, header, object } in templates() {
+        for part in ["# What it does:", "# What to expect:", "# How it ends:"] {
+            assert!(header.contains(part), "{file} lacks \"{part}\"");
+        }
+        let command = format!("-f templates/{file}");
+        assert!(header.contains(&command), "{file} does not say how to use it: {command}");
+        assert_eq!(format!("{}.yaml", object.name), file, "the experiment is named after its file");
+    }
+}
+
+#[test]
+fn headers_tell_whether_this_release_injects_it() {
+    for Template { file, header, object } in templates() {
+        let Experiment::NetworkChaos(chaos) = &object.experiment else { continue };
+        assert_eq!(chaos.spec.problems(), [], "{file}");
+        let refused = plan::unsupported(&chaos.spec).is_some();
+        let warned = header.contains("This release does not inject action");
+        assert_eq!(warned, refused, "{file}: the header says otherwise than the controller");
+    }
+}
+
+#[test]
+fn every_action_of_network_chaos_has_a_template() {
+    let templates = templates();
+    let network = templates.iter().filter_map(|template| match &template.object.experiment {
+        Experiment::NetworkChaos(chaos) => Some(chaos.spec.action.word()),
+        _ => None,
+    });
+    let actions: BTreeSet<_> = network.collect();
+    let all = ["bandwidth", "corrupt", "delay", "duplicate", "loss", "netem", "partition"];
+    assert_eq!(actions, BTreeSet::from(all));
+}
