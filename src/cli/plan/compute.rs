@@ -14,6 +14,7 @@ use crate::api::{
     NetworkRule, PodSelector, Problem, SOURCE_KEY, TARGET_KEY,
 };
 use crate::experiment::Limits;
+use crate::experiment::kind::Experiment;
 use crate::experiment::plan::{self, Chosen, NodePlan, Refusal};
 use crate::experiment::selection::{Request, Selection, select};
 use crate::experiment::world::World;
@@ -39,8 +40,9 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    report.refuse(plan::unsupported(spec));
-    let chosen = match plan::choose(chaos, &own, world, &limits) {
+    let experiment: &dyn Experiment = &**chaos;
+    report.refuse(experiment.unsupported());
+    let chosen = match plan::choose(experiment, &own, world, &limits) {
         Ok(chosen) => chosen,
         Err(Refusal::Nothing(why)) => {
             report.wait(why);
@@ -51,7 +53,7 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
             Vec::new()
         }
     };
-    let nodes = match plan::plan(spec, &chosen, world, hosts) {
+    let nodes = match experiment.plan(&chosen, world, hosts) {
         Ok(nodes) => nodes,
         Err(problems) => {
             report.refuse(problems);
@@ -118,6 +120,7 @@ fn matching(chaos: &NetworkChaos, selector: &PodSelector, world: &World, limits:
         mode: Mode::All,
         amount: 0,
         protected: &limits.protected_namespaces,
+        unfit: &|pod| chaos.exclusion(pod),
         keep: &BTreeSet::new(),
     };
     // Nothing is drawn in mode all.
@@ -194,7 +197,8 @@ fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -
         } else {
             format!("is there already, {phase}: `squall run` refuses a second one, `squall apply` changes it")
         };
-        let experiment = reference_name(&plan::reference(&subject.chaos));
+        let own: &dyn Experiment = &*subject.chaos;
+        let experiment = reference_name(&own.reference());
         conflicts.push(Conflict { experiment, pods: Vec::new(), what });
     }
     let uids: BTreeSet<&str> = chosen.iter().map(|pod| pod.target.uid.as_str()).collect();

@@ -74,7 +74,10 @@ where
 /// The experiment of a file, where it would go.
 pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&str>) -> Result<Subject> {
     let target = Target::new(object, world, namespace)?;
-    let Experiment::NetworkChaos(chaos) = &object.experiment;
+    let Experiment::NetworkChaos(chaos) = &object.experiment else {
+        return Err(Failure::bad_input(format!("{}: plan shows network faults only, in this release", target.label()))
+            .cure("see what it would select with `squall get pods -l …`"));
+    };
     let mut chaos = chaos.clone();
     chaos.metadata.namespace = Some(target.namespace.clone());
     let stored = match target.api.get_opt(&target.name).await {

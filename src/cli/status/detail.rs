@@ -160,6 +160,7 @@ fn on_target(target: &crate::api::InjectionTarget, known: Option<&TargetStatus>)
         phase: match known.map_or(TargetPhase::Waiting, |known| known.phase) {
             TargetPhase::Waiting => "Waiting",
             TargetPhase::Injected => "Injected",
+            TargetPhase::Done => "Done",
             TargetPhase::Recovered => "Recovered",
             TargetPhase::Failed => "Failed",
             TargetPhase::Stuck => "Stuck",
