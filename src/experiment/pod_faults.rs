@@ -22,6 +22,9 @@ use crate::api::{
     TargetStatus,
 };
 
+/// Evidence is a line, not a dump; in characters of mostly one byte.
+const EVIDENCE: usize = 240;
+
 /// [`POD_FAILURE_ANNOTATION`]: what is needed to undo a pod-failure, and to see whether it took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -283,12 +286,13 @@ fn effect(pod: &Pod, failed: &Failed) -> Option<String> {
     if statuses(pod).filter(runs).any(survives) {
         return None;
     }
-    let now = statuses(pod).map(|status| {
-        let how = if runs(&status) { "runs" } else { "does not run" };
-        format!("{} {how} as {}", status.name, status.container_id.as_deref().unwrap_or("nothing"))
+    let ended = failed.ids.iter().map(|(name, id)| {
+        let id = id.rsplit('/').next().unwrap_or(id);
+        format!("{name} ({})", id.chars().take(12).collect::<String>())
     });
-    let now = now.collect::<Vec<_>>().join(", ");
-    Some(format!("image {} in every container; {now}", failed.image))
+    let ended = ended.collect::<Vec<_>>().join(", ");
+    let text = format!("every container has the image {}; ended, says the kubelet: {ended}", failed.image);
+    Some(text.chars().take(EVIDENCE).collect())
 }
 
 /// What became of the attempt on one target.
