@@ -234,7 +234,7 @@ impl<K: Kernel> Engine<K> {
                     }
                 };
                 again |= outcome.is_err();
-                tracked.killed(&target, outcome.map(truncated).map_err(truncated), now);
+                tracked.killed(&target, &outcome.map(truncated).map_err(truncated), now);
             }
             let pause = self.kills.get(name).map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_MOST));
             if again {

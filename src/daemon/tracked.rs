@@ -217,9 +217,9 @@ impl Tracked {
     }
 
     /// What became of killing one container. The run is over when all are.
-    pub(super) fn killed(&mut self, target: &InjectionTarget, outcome: Result<String, String>, now: Now) {
+    pub(super) fn killed(&mut self, target: &InjectionTarget, outcome: &Result<String, String>, now: Now) {
         for status in self.targets.iter_mut().filter(|status| status.target == *target) {
-            let (phase, evidence, error) = match &outcome {
+            let (phase, evidence, error) = match outcome {
                 Ok(evidence) => (TargetPhase::Done, Some(evidence.clone()), None),
                 Err(error) => (TargetPhase::Failed, status.evidence.take(), Some(error.clone())),
             };

@@ -126,7 +126,6 @@ pub fn act(
     }
     let experiment = &injection.spec.experiment.uid;
     match (Marked::of(pod), present) {
-        (Marked::No, false) => Ok(None),
         (Marked::No, true) => {
             let image = image.ok_or(
                 "the controller was not told what failed pods should run; start it with --failure-image",
@@ -140,7 +139,7 @@ pub fn act(
             "the pod is under a pod-failure of another experiment (UID {}); it is tried again",
             failed.experiment
         )),
-        (Marked::Yes(_), false) => Ok(None),
+        (Marked::No | Marked::Yes(_), false) => Ok(None),
         (Marked::Unreadable(why), _) => Err(format!(
             "the annotation {POD_FAILURE_ANNOTATION} cannot be read ({why}); set the images of the pod as they \
              were and remove it, or delete the pod"

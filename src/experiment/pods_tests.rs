@@ -142,7 +142,9 @@ impl Life {
             if actions.is_empty() || self.gone {
                 return;
             }
-            actions.into_iter().for_each(|action| self.carry_out(action));
+            for action in actions {
+                self.carry_out(action);
+            }
         }
         panic!("still not settled");
     }
