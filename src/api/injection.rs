@@ -121,7 +121,7 @@ pub struct ContainerKill {}
 pub struct PodKill {
     /// Seconds that the pod has to end by itself.
     pub grace_period_seconds: i64,
-    /// Whether it is evicted instead, so that PodDisruptionBudgets are respected.
+    /// Whether it is evicted instead, so that each `PodDisruptionBudget` is respected.
     #[serde(default)]
     pub evict: bool,
 }

@@ -50,7 +50,7 @@ pub const PAUSE_ANNOTATION: &str = "experiment.chaos-mesh.org/pause";
 pub const LEASE_ANNOTATION: &str = "squall.dev/lease";
 
 /// Annotation on a PodChaos with action `pod-kill`: `"true"` evicts instead of deleting, so that
-/// PodDisruptionBudgets are respected.
+/// each `PodDisruptionBudget` is respected.
 pub const RESPECT_BUDGETS_ANNOTATION: &str = "squall.dev/respect-disruption-budgets";
 
 /// Annotation on a pod under `pod-failure`: which experiment did it, and the images as they were before.

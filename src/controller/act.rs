@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -65,10 +64,7 @@ impl Actor {
         Ok(found.as_deref() == Some(uid))
     }
 
-    async fn uid_of<K: Served>(&self, experiment: &ExperimentKey) -> Result<Option<String>, ActError>
-    where
-        K: Resource<Scope = NamespaceResourceScope>,
-    {
+    async fn uid_of<K: Served>(&self, experiment: &ExperimentKey) -> Result<Option<String>, ActError> {
         let (namespace, name) = &experiment.key;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await;
@@ -121,10 +117,7 @@ impl Actor {
         experiment: &ExperimentKey,
         chaos: &dyn Experiment,
         action: Action,
-    ) -> Result<Outcome, ActError>
-    where
-        K: Resource<Scope = NamespaceResourceScope>,
-    {
+    ) -> Result<Outcome, ActError> {
         let on: On<'_, K> = On {
             api: Api::namespaced(self.client.clone(), &experiment.key.0),
             store: K::store(&self.stores),

@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use serde::de::DeserializeOwned;
 
@@ -51,7 +52,12 @@ impl fmt::Display for ExperimentKey {
 
 /// The type of a kind.
 pub(super) trait Served:
-    Experiment + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static
+    Experiment
+    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + 'static
 {
     const KIND: Kind;
 

@@ -85,25 +85,30 @@ impl PodFaults {
         let marked = self.stores.pods.filter(|pod| pod.annotations().contains_key(POD_FAILURE_ANNOTATION));
         for pod in marked {
             let Marked::Yes(failed) = Marked::of(&pod) else { continue };
-            let known = |injection: &Injection| injection.spec.experiment.uid == failed.experiment;
-            if !self.stores.injections.filter(known).is_empty() {
+            if !self.is_forgotten(&failed.experiment).await? {
                 continue;
             }
             let key = key_of(&*pod);
-            let injections: Api<Injection> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
-            let named =
-                ListParams::default().labels(&format!("{EXPERIMENT_UID_LABEL}={}", failed.experiment));
-            let listed = injections.list(&named).await;
-            let listed = listed.map_err(|source| error("list the Injections of", name_of(&key), source))?;
-            if !listed.items.is_empty() {
-                continue;
-            }
             tracing::warn!(pod = %name_of(&key), experiment = failed.experiment, "undoing a forgotten pod-failure");
             if let Done::Refused(why) = self.patch(&pod, pod_faults::restore(&pod, &failed)).await? {
                 tracing::warn!(pod = %name_of(&key), why, "cannot undo a forgotten pod-failure");
             }
         }
         Ok(())
+    }
+
+    /// Whether no Injection of this experiment exists, on the API server itself: a watch may only be late.
+    async fn is_forgotten(&self, experiment: &str) -> Result<bool, ActError> {
+        let known = |injection: &Injection| injection.spec.experiment.uid == experiment;
+        if !self.stores.injections.filter(known).is_empty() {
+            return Ok(false);
+        }
+        let api: Api<Injection> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
+        let listed =
+            api.list(&ListParams::default().labels(&format!("{EXPERIMENT_UID_LABEL}={experiment}"))).await;
+        let listed = listed
+            .map_err(|source| error("list", format!("the Injections of experiment {experiment}"), source))?;
+        Ok(listed.items.is_empty())
     }
 
     /// Does what is to be done about one target. Gives what went wrong; nothing at all if the pod was not as
@@ -146,15 +151,15 @@ impl PodFaults {
             ..DeleteParams::default()
         };
         let deleted = self.api(pod).delete(&pod.name_any(), &params).await;
-        match deleted.map(|answer| answer.left()) {
-            Ok(Some(left)) if left.metadata.deletion_timestamp.is_some() => self.stores.pods.put(left),
+        match deleted.map(|answer| answer.left().filter(|left| left.metadata.deletion_timestamp.is_some())) {
+            Ok(Some(left)) => self.stores.pods.put(left),
             Ok(_) => self.stores.pods.forget(&key_of(pod)),
             Err(source) => return self.refused("delete", pod, source).await,
         }
         Ok(Done::Yes)
     }
 
-    /// The eviction API (`policy/v1`): the API server refuses where a PodDisruptionBudget does.
+    /// The eviction API (`policy/v1`): the API server refuses where a `PodDisruptionBudget` does.
     async fn evict(&self, pod: &Pod, kill: &PodKill) -> Result<Done, ActError> {
         let (namespace, name) = key_of(pod);
         let eviction = json!({

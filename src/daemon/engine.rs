@@ -62,6 +62,8 @@ pub struct Engine<K> {
     journal: Journal,
     injections: BTreeMap<String, Tracked>,
     pods: BTreeMap<String, Pod>,
+    /// When killing the containers of an Injection is tried again, by its name.
+    kills: BTreeMap<String, Retry>,
     halts: Halts,
     heartbeat: Heartbeat,
     synced: bool,
@@ -111,6 +113,7 @@ impl<K: Kernel> Engine<K> {
             journal,
             injections: BTreeMap::new(),
             pods: BTreeMap::new(),
+            kills: BTreeMap::new(),
             halts: Halts { listed: None, local: false },
             heartbeat: Heartbeat { seen: None, changed: None },
             synced: false,
@@ -187,6 +190,7 @@ impl<K: Kernel> Engine<K> {
                 self.retry_later(&pod, now);
             }
         }
+        self.kill_containers(now);
         self.forget();
         let statuses = self.statuses(now);
         Outcome { statuses, wake: self.wake(now) }
@@ -216,6 +220,56 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Kills the containers that are due, each once: what is about to be killed is on disk before, and a
+    /// container that was started anew has another id.
+    fn kill_containers(&mut self, now: Now) {
+        let before = self.pods_before();
+        for (name, tracked) in
+            self.injections.iter_mut().filter(|(_, t)| t.spec.fault.container_kill.is_some())
+        {
+            if self.kills.get(name).is_some_and(|retry| now.boot < retry.at) {
+                continue;
+            }
+            let mut again = false;
+            for (target, begun) in tracked.to_kill() {
+                let id = target.container_id.clone().unwrap_or_default();
+                tracked.killed.insert(id.clone());
+                let outcome = match self.journal.put(name, tracked.record(self.journal.boot(), &before)) {
+                    Ok(()) => match self.kernel.kill(&target.uid, &id) {
+                        Err(FaultError::NoContainer { .. }) if begun => {
+                            Ok(format!("{id} was killed by the daemon before this one, or ended by itself"))
+                        }
+                        outcome => outcome.map_err(|error| {
+                            if !begun && matches!(error, FaultError::NoContainer { .. }) {
+                                tracked.killed.remove(&id);
+                            }
+                            format!("{}; {}", error.chain(), error.cure())
+                        }),
+                    },
+                    Err(error) => {
+                        tracked.killed.remove(&id);
+                        Err(format!(
+                            "the journal cannot be written, so nothing is killed: {}",
+                            error_chain(&error)
+                        ))
+                    }
+                };
+                again |= outcome.is_err();
+                tracked.killed(&target, &outcome.map(truncated).map_err(truncated), now);
+            }
+            let pause = self.kills.get(name).map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_MOST));
+            if again {
+                self.kills.insert(name.clone(), Retry { at: now.boot + pause, pause });
+                // What was not found was not killed: the next process is not to believe it was.
+                if let Err(error) = self.journal.put(name, tracked.record(self.journal.boot(), &before)) {
+                    tracing::warn!(injection = name, error = %error_chain(&error), "cannot journal a failed kill");
+                }
+            } else {
+                self.kills.remove(name);
+            }
+        }
+    }
+
     fn pods_before(&self) -> BTreeMap<String, Before> {
         let known = self.pods.iter();
         known.filter_map(|(pod, state)| Some((pod.clone(), state.before.clone()?))).collect()
@@ -223,7 +277,8 @@ impl<K: Kernel> Engine<K> {
 
     /// Every pod that is a target, or still carries something.
     fn concerned(&self) -> BTreeSet<String> {
-        let targets = self.injections.values().flat_map(|tracked| &tracked.targets);
+        let of_networks = self.injections.values().filter(|tracked| tracked.spec.fault.network.is_some());
+        let targets = of_networks.flat_map(|tracked| &tracked.targets);
         let carrying = self.pods.iter().filter(|(_, pod)| pod.installed.is_some());
         targets.map(|target| target.target.uid.clone()).chain(carrying.map(|(uid, _)| uid.clone())).collect()
     }
@@ -361,6 +416,7 @@ impl<K: Kernel> Engine<K> {
         let names: Vec<_> = self.injections.iter().filter(|(_, t)| over(t)).map(|(n, _)| n.clone()).collect();
         for name in names {
             self.drop_record(&name);
+            self.kills.remove(&name);
             self.injections.retain(|key, tracked| *key != name || !tracked.gone);
         }
         // Records without an object: it was deleted while no daemon ran, and its faults died with the daemon.
@@ -389,6 +445,7 @@ impl<K: Kernel> Engine<K> {
             next_change(&tracked.facts(self.halts.scopes(), self.heartbeat.changed, self.stopping, now))
         });
         let retries = self.pods.values().filter_map(|pod| Some(pod.retry?.at));
+        let retries = retries.chain(self.kills.values().map(|retry| retry.at));
         let checks = self.pods.values().filter(|pod| pod.installed.is_some());
         changes.chain(retries).chain(checks.map(|pod| pod.verified + VERIFY_EVERY)).min()
     }
@@ -402,6 +459,11 @@ pub(super) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
         text = format!("{text}: {error}");
         cause = error.source();
     }
+    text
+}
+
+fn truncated(mut text: String) -> String {
+    truncate(&mut text);
     text
 }
 

@@ -16,6 +16,10 @@ struct Simulated {
     /// Everything that was changed, in order, to be held against the journal.
     changes: usize,
     journal: Option<std::path::PathBuf>,
+    /// Every try to kill a container.
+    kills: Vec<String>,
+    /// Containers that have ended.
+    gone: BTreeSet<String>,
 }
 
 impl Kernel for Simulated {
@@ -38,6 +42,20 @@ impl Kernel for Simulated {
             None => drop(self.tables.remove(pod)),
         }
         Ok(format!("{} tables", self.tables.len()))
+    }
+
+    fn kill(&mut self, _pod: &str, container: &str) -> Result<String, FaultError> {
+        let folder = self.journal.as_ref().unwrap();
+        let written = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let written = written.map(|path| std::fs::read_to_string(path).unwrap()).collect::<String>();
+        assert!(written.contains(container), "killed before it was journalled");
+        self.kills.push(container.to_owned());
+        if self.gone.contains(container) {
+            let (pod, container) = ("p".to_owned(), container.to_owned());
+            return Err(FaultError::NoContainer { pod, container });
+        }
+        self.gone.insert(container.to_owned());
+        Ok(format!("{container} has ended"))
     }
 
     fn compare(&mut self, _pod: &str, _before: &Before) -> Result<(), FaultError> {
@@ -422,4 +440,64 @@ fn a_file_halts_the_node_without_an_api_server() {
     assert!(again < 98, "never released");
     drop(inputs);
     thread.join().unwrap().unwrap();
+}
+
+fn container_kill() -> Injection {
+    let mut injection = injection("kill", |spec| {
+        spec.remaining = None;
+        spec.fault = Fault { container_kill: Some(crate::api::ContainerKill {}), ..Fault::default() };
+        for target in &mut spec.targets {
+            target.container = Some("c".into());
+            target.container_id = Some(format!("run://{}", target.pod));
+        }
+    });
+    injection.status = None;
+    injection
+}
+
+#[test]
+fn containers_are_killed_once() {
+    let mut bench = Bench::new();
+    let statuses = bench.tell(Input::Snapshot(vec![container_kill()]));
+    let status = &statuses["kill"];
+    assert!(status.targets.iter().all(|target| target.phase == TargetPhase::Done), "{status:?}");
+    assert_eq!(status.ended.as_deref(), Some("Completed"));
+    assert_eq!(bench.engine.kernel.kills, ["run://a", "run://b"]);
+    assert_eq!(bench.tables(), 0, "the network is left alone");
+    bench.pass(60, true);
+    assert_eq!(bench.engine.kernel.kills.len(), 2);
+}
+
+#[test]
+fn a_restarted_daemon_kills_nothing_again() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![container_kill()]));
+    // The status never reached the API server: the object is as it was.
+    bench.restart();
+    bench.engine.kernel.gone = ["run://a".to_owned(), "run://b".to_owned()].into();
+    let statuses = bench.tell(Input::Snapshot(vec![container_kill()]));
+    let status = &statuses["kill"];
+    assert!(status.targets.iter().all(|target| target.phase == TargetPhase::Done), "{status:?}");
+    assert_eq!(status.ended.as_deref(), Some("Completed"));
+}
+
+#[test]
+fn a_container_that_is_gone_is_reported_and_the_others_are_killed() {
+    let mut bench = Bench::new();
+    bench.engine.kernel.gone.insert("run://a".to_owned());
+    let statuses = bench.tell(Input::Snapshot(vec![container_kill()]));
+    let phases: Vec<_> = statuses["kill"].targets.iter().map(|target| target.phase).collect();
+    assert_eq!(phases, [TargetPhase::Failed, TargetPhase::Done]);
+    assert!(statuses["kill"].targets[0].error.as_ref().unwrap().contains("create the experiment anew"));
+    assert_eq!(statuses["kill"].ended, None);
+    let later = bench.pass(60, true);
+    assert!(later.values().all(|status| status.ended.is_none()), "nobody killed it: {later:?}");
+}
+
+#[test]
+fn without_a_controller_nothing_is_killed() {
+    let mut bench = Bench::new();
+    bench.pass(60, false);
+    bench.tell(Input::Snapshot(vec![container_kill()]));
+    assert_eq!(bench.engine.kernel.kills, Vec::<String>::new());
 }

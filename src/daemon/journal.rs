@@ -4,7 +4,7 @@
 //! crash leaves the old record or the new one. A record of another boot is worthless, because a reboot
 //! takes every fault with it, and is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ pub struct Record {
     pub interruptions: u32,
     /// What was on each pod's network before, by pod UID.
     pub before: BTreeMap<String, Before>,
+    /// Ids of the containers that were about to be killed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub killed: BTreeSet<String>,
 }
 
 impl Record {
@@ -177,6 +180,7 @@ mod tests {
             ended: Some(Absence::Halted),
             interruptions: 1,
             before: BTreeMap::new(),
+            killed: BTreeSet::new(),
         }
     }
 

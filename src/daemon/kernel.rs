@@ -20,6 +20,14 @@ pub enum FaultError {
         /// The pod's UID.
         pod: String,
     },
+    /// No process of the container was found.
+    #[error("container {container} of pod {pod} has no process on this node")]
+    NoContainer {
+        /// The pod's UID.
+        pod: String,
+        /// The container's id.
+        container: String,
+    },
     /// A call into the kernel failed.
     #[error("{operation} failed")]
     Kernel {
@@ -41,6 +49,7 @@ impl FaultError {
     pub const fn cure(&self) -> &'static str {
         match self {
             Self::NoProcess { .. } => "it is tried again; see the pod's status if it does not start",
+            Self::NoContainer { .. } => "it ended before it was killed; create the experiment anew",
             Self::HostNetwork { .. } => "select pods with a network of their own",
             Self::Kernel { .. } => "run squall doctor on the node; it names missing modules and rights",
             Self::NotReadBack(_) => "something else changes this pod's nf_tables; it is tried again",
@@ -75,6 +84,12 @@ pub trait Kernel {
     /// # Errors
     /// When the change failed, or was not read back.
     fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError>;
+
+    /// Kills a container, by its id, and waits for its end. Gives the evidence.
+    ///
+    /// # Errors
+    /// When it has no process here, or does not end.
+    fn kill(&mut self, pod: &str, container: &str) -> Result<String, FaultError>;
 
     /// Compares what is there now with `before`. A pod that is gone has nothing left.
     ///

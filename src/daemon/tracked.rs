@@ -1,6 +1,6 @@
 //! One Injection as the engine follows it: its run, its targets, what was reported of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -27,6 +27,8 @@ pub(super) struct Tracked {
     pub(super) run: Run,
     pub(super) wanted: Wanted,
     pub(super) targets: Vec<TargetStatus>,
+    /// Ids of the containers that were about to be killed, by this process or one before it.
+    pub(super) killed: BTreeSet<String>,
     generation: i64,
     started_at: Option<Time>,
     /// Since when the run stands still, if it does.
@@ -57,6 +59,7 @@ impl Tracked {
             run,
             wanted: Wanted::Absent(Absence::LeaseLost),
             targets: status.targets.clone(),
+            killed: record.map(|record| record.killed).unwrap_or_default(),
             generation: 0,
             started_at: status.started_at.clone(),
             stopped: None,
@@ -123,14 +126,14 @@ impl Tracked {
         self.wanted = wanted;
     }
 
-    /// Whether this pod is one of its targets.
+    /// Whether this pod's network is one of its targets.
     pub(super) fn touches(&self, pod: &str) -> bool {
-        self.targets.iter().any(|target| target.target.uid == pod)
+        self.spec.fault.network.is_some() && self.targets.iter().any(|target| target.target.uid == pod)
     }
 
     /// Whether a target on this pod is not yet where it should be.
     pub(super) fn unsettled(&self, pod: &str) -> bool {
-        let here = self.targets.iter().filter(|target| target.target.uid == pod);
+        let here = self.targets.iter().filter(|target| target.target.uid == pod && self.touches(pod));
         here.into_iter().any(|target| match self.wanted {
             Wanted::Present => target.phase != TargetPhase::Injected && self.names(&target.target),
             Wanted::Absent(_) => target.phase.may_be_present(),
@@ -144,6 +147,9 @@ impl Tracked {
 
     /// The pod's network is as it should be, and was read back.
     pub(super) fn settled(&mut self, pod: &str, evidence: &str, now: Now) {
+        if !self.touches(pod) {
+            return;
+        }
         let present = self.wanted == Wanted::Present;
         for index in 0..self.targets.len() {
             let named = self.targets.get(index).is_some_and(|status| self.names(&status.target));
@@ -175,6 +181,9 @@ impl Tracked {
 
     /// The change failed. `carries` tells whether a fault of ours is known to be there still.
     pub(super) fn failed(&mut self, pod: &str, error: &str, carries: bool, now: Now) {
+        if !self.touches(pod) {
+            return;
+        }
         let present = self.wanted == Wanted::Present;
         for status in self.targets.iter_mut().filter(|status| status.target.uid == pod) {
             let next = match status.phase {
@@ -187,6 +196,46 @@ impl Tracked {
                 status.since = Time(now.wall);
             }
             status.error = Some(error.to_owned());
+        }
+    }
+
+    /// The containers that are still to be killed: pod, id, and whether that was begun before.
+    pub(super) fn to_kill(&self) -> Vec<(InjectionTarget, bool)> {
+        if self.spec.fault.container_kill.is_none() {
+            return Vec::new();
+        }
+        let open = self.targets.iter().filter(|status| status.phase != TargetPhase::Done);
+        let begun = |target: &InjectionTarget| {
+            target.container_id.as_ref().is_some_and(|id| self.killed.contains(id))
+        };
+        let due = |target: &InjectionTarget| {
+            self.wanted == Wanted::Present && self.names(target)
+                || self.run.ended == Some(Absence::Completed) && begun(target)
+        };
+        let due = open.map(|status| &status.target).filter(|target| due(target));
+        due.map(|target| (target.clone(), begun(target))).collect()
+    }
+
+    /// What became of killing one container. The run is over when all are.
+    pub(super) fn killed(&mut self, target: &InjectionTarget, outcome: &Result<String, String>, now: Now) {
+        for status in self.targets.iter_mut().filter(|status| status.target == *target) {
+            let (phase, evidence, error) = match outcome {
+                Ok(evidence) => (TargetPhase::Done, Some(evidence.clone()), None),
+                Err(error) => (TargetPhase::Failed, status.evidence.take(), Some(error.clone())),
+            };
+            if status.phase != phase {
+                status.since = Time(now.wall);
+                status.injected_count += u32::from(phase == TargetPhase::Done);
+            }
+            (status.phase, status.evidence, status.error) = (phase, evidence, error);
+        }
+        if outcome.is_ok() && self.run.started.is_none() {
+            self.run.started = Some(now.boot);
+            self.started_at = Some(Time(now.wall));
+        }
+        if self.targets.iter().all(|status| status.phase == TargetPhase::Done) {
+            self.run.ended.get_or_insert(Absence::Completed);
+            self.wanted = Wanted::Absent(Absence::Completed);
         }
     }
 
@@ -206,6 +255,7 @@ impl Tracked {
             ended: self.run.ended,
             interruptions: self.interruptions,
             before: own.map(|(pod, before)| (pod.clone(), before.clone())).collect(),
+            killed: self.killed.clone(),
         }
     }
 

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::api::NetworkChaos;
+use crate::api::{NetworkChaos, PodChaos};
 
 /// UID of [`chaos`].
 pub(super) const UID: &str = "0a1b2c3d-0000-4000-8000-000000000000";
@@ -122,6 +122,17 @@ pub(super) fn chaos(changes: &Value) -> NetworkChaos {
             "action": "partition", "mode": "all", "selector": {"labelSelectors": {"app": "web"}},
             "target": {"mode": "all", "selector": {"labelSelectors": {"app": "db"}}},
         },
+    });
+    merge(&mut value, changes);
+    serde_json::from_value(value).unwrap()
+}
+
+/// A PodChaos on the web pods, with `changes` merged in.
+pub(super) fn pod_chaos(changes: &Value) -> PodChaos {
+    let mut value = json!({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos",
+        "metadata": {"namespace": "default", "name": "pods", "uid": UID, "generation": 1},
+        "spec": {"action": "pod-failure", "mode": "all", "selector": {"labelSelectors": {"app": "web"}}},
     });
     merge(&mut value, changes);
     serde_json::from_value(value).unwrap()

@@ -50,10 +50,7 @@ pub trait Experiment: Send + Sync {
     fn exclusion(&self, pod: &Pod) -> Option<Exclusion>;
 
     /// What it acts on in a picked pod; `target` is the pod itself.
-    fn parts(&self, pod: &Pod, target: InjectionTarget) -> Vec<InjectionTarget> {
-        let _whole = pod;
-        vec![target]
-    }
+    fn parts(&self, pod: &Pod, target: InjectionTarget) -> Vec<InjectionTarget>;
 
     /// What each node is to do.
     ///

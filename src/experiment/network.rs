@@ -16,8 +16,8 @@ use super::plan::{Chosen, End, NodePlan, by_node};
 use super::selection::Exclusion;
 use super::world::{World, pod_addresses};
 use crate::api::{
-    ChaosStatus, Fault, GoDuration, NetworkAction, NetworkChaos, NetworkChaosSpec, NetworkEffect, NetworkEnd,
-    NetworkFault, NetworkRule, Peer, Problem, SOURCE_KEY, TARGET_KEY,
+    ChaosStatus, Fault, GoDuration, InjectionTarget, NetworkAction, NetworkChaos, NetworkChaosSpec,
+    NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Peer, Problem, SOURCE_KEY, TARGET_KEY,
 };
 
 /// The actions that this release injects.
@@ -84,6 +84,10 @@ impl Experiment for NetworkChaos {
         } else {
             pod_addresses(pod).is_empty().then_some(Exclusion::NoAddress)
         }
+    }
+
+    fn parts(&self, _pod: &Pod, target: InjectionTarget) -> Vec<InjectionTarget> {
+        vec![target]
     }
 
     fn plan(

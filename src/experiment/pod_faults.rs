@@ -22,6 +22,9 @@ use crate::api::{
     TargetStatus,
 };
 
+/// Evidence is a line, not a dump; in characters of mostly one byte.
+const EVIDENCE: usize = 240;
+
 /// [`POD_FAILURE_ANNOTATION`]: what is needed to undo a pod-failure, and to see whether it took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,7 +126,6 @@ pub fn act(
     }
     let experiment = &injection.spec.experiment.uid;
     match (Marked::of(pod), present) {
-        (Marked::No, false) => Ok(None),
         (Marked::No, true) => {
             let image = image.ok_or(
                 "the controller was not told what failed pods should run; start it with --failure-image",
@@ -137,7 +139,7 @@ pub fn act(
             "the pod is under a pod-failure of another experiment (UID {}); it is tried again",
             failed.experiment
         )),
-        (Marked::Yes(_), false) => Ok(None),
+        (Marked::No | Marked::Yes(_), false) => Ok(None),
         (Marked::Unreadable(why), _) => Err(format!(
             "the annotation {POD_FAILURE_ANNOTATION} cannot be read ({why}); set the images of the pod as they \
              were and remove it, or delete the pod"
@@ -283,12 +285,13 @@ fn effect(pod: &Pod, failed: &Failed) -> Option<String> {
     if statuses(pod).filter(runs).any(survives) {
         return None;
     }
-    let now = statuses(pod).map(|status| {
-        let how = if runs(&status) { "runs" } else { "does not run" };
-        format!("{} {how} as {}", status.name, status.container_id.as_deref().unwrap_or("nothing"))
+    let ended = failed.ids.iter().map(|(name, id)| {
+        let id = id.rsplit('/').next().unwrap_or(id);
+        format!("{name} ({})", id.chars().take(12).collect::<String>())
     });
-    let now = now.collect::<Vec<_>>().join(", ");
-    Some(format!("image {} in every container; {now}", failed.image))
+    let ended = ended.collect::<Vec<_>>().join(", ");
+    let text = format!("every container has the image {}; ended, says the kubelet: {ended}", failed.image);
+    Some(text.chars().take(EVIDENCE).collect())
 }
 
 /// What became of the attempt on one target.

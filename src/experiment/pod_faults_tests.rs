@@ -207,7 +207,8 @@ fn a_failed_pod_is_injected_when_its_containers_are_gone_and_comes_back_exactly(
 
 #[test]
 fn every_end_undoes_a_failure_whoever_began_it() {
-    let ends: [(&str, fn(&mut Bench)); 4] = [
+    type End = (&'static str, fn(&mut Bench));
+    let ends: [End; 4] = [
         ("paused", |bench| bench.injection.spec.paused = true),
         ("deleted", Bench::delete),
         ("out of the selection", |bench| bench.injection.spec.targets.clear()),

@@ -41,16 +41,6 @@ impl Experiment for PodChaos {
         self.spec.problems()
     }
 
-    fn unsupported(&self) -> Option<Problem> {
-        (self.spec.action == PodAction::ContainerKill).then(|| {
-            Problem::new(
-                "spec.action",
-                "this release of Squall does not inject \"container-kill\" yet",
-                "use one of pod-kill, pod-failure",
-            )
-        })
-    }
-
     fn ends(&self) -> Vec<End<'_>> {
         let spec = &self.spec;
         vec![End {
@@ -117,3 +107,7 @@ fn running<'a>(pod: &'a Pod, names: &'a [String]) -> impl Iterator<Item = &'a Co
         runs && status.container_id.is_some() && names.contains(&status.name)
     })
 }
+
+#[cfg(test)]
+#[path = "pods_tests.rs"]
+mod tests;

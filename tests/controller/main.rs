@@ -237,3 +237,25 @@ async fn the_lease_is_renewed_as_a_heartbeat() {
     let before = version().await;
     cluster.until("it is renewed", async || version().await != before).await;
 }
+
+#[tokio::test]
+async fn a_pod_failure_that_nobody_remembers_is_undone() {
+    use k8s_openapi::api::core::v1::Pod;
+    let cluster = Cluster::start().await;
+    let pods: kube::Api<Pod> = cluster.api("default");
+    let before = json!({"experiment": "gone", "image": "hold", "containers": {"c": "i"}}).to_string();
+    let patch = json!([
+        {"op": "add", "path": "/metadata/annotations", "value": {"squall.dev/pod-failure": before, "note": "x"}},
+        {"op": "replace", "path": "/spec/containers/0/image", "value": "hold"},
+    ]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
+    pods.patch("web-1", &PatchParams::default(), &patch).await.unwrap();
+    cluster.controller("c1");
+    cluster
+        .until("the image is back", async || {
+            let pod = pods.get("web-1").await.unwrap();
+            let image = pod.spec.as_ref().unwrap().containers[0].image.clone();
+            image.as_deref() == Some("i") && pod.annotations().keys().eq(["note"])
+        })
+        .await;
+}

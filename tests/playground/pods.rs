@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use squall::api::PodChaos;
 
-use super::cluster::{Sample, is_ready, pod, pods, process_of, samples, until, wall};
+use super::cluster::{Sample, is_ready, pod, pods, process_of, samples, sandbox_of, until, wall};
 use super::harness::{Home, Playground};
 
 fn pod_chaos(name: &str, app: &str, spec: &Value) -> Value {
@@ -177,4 +177,39 @@ async fn a_killed_pod_is_replaced_and_hardly_felt() {
     .await;
     assert!(why.contains("does not serve evictions"), "{why}");
     assert_eq!(uids().await, after, "nothing was deleted instead");
+}
+
+#[tokio::test]
+async fn a_killed_container_is_started_anew_in_the_same_pod() {
+    let home = Home::new();
+    let Some(playground) = home.start("default") else { return };
+    let client = playground.client();
+    let before = pod(&client, "mongo").await;
+    let sandbox = sandbox_of(&home, &before);
+    let daemon = || {
+        let named = |pid: &i32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&words).contains("daemon\0--node\0machine3")
+        };
+        home.processes().into_iter().find(named)
+    };
+    let file = pod_chaos("kill", "mongo", &json!({"action": "container-kill", "containerNames": ["mongo"]}));
+    let (code, said) = squall(&home, &["run", "--keep", "-f", "-"], &file.to_string()).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("default/") && said.contains("/mongo") && said.contains("SIGKILL"), "{said}");
+    let restarted = async || {
+        let now = pod(&client, "mongo").await;
+        (is_ready(&now) && container(&now).container_id != container(&before).container_id).then_some(now)
+    };
+    let after = until("the container runs again", restarted).await;
+    assert_eq!(after.uid(), before.uid());
+    assert_eq!(container(&after).restart_count, container(&before).restart_count + 1);
+    assert_eq!(sandbox_of(&home, &after), sandbox, "the pod's network outlives its containers");
+
+    let killed = daemon().expect("the daemon of machine3");
+    kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+    until("another daemon runs", async || daemon().filter(|pid| *pid != killed)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let later = pod(&client, "mongo").await;
+    assert_eq!(container(&later).container_id, container(&after).container_id, "nothing is killed twice");
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::containers;
 use crate::daemon::kernel::{Before, FaultError, Kernel};
 use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::{Protocol, Socket};
@@ -122,6 +123,10 @@ impl Kernel for PodNetworks {
                 None => Ok("the pod has no process here any more, and no network".to_owned()),
             },
         }
+    }
+
+    fn kill(&mut self, pod: &str, container: &str) -> Result<String, FaultError> {
+        containers::kill(self.finder, pod, container)
     }
 
     fn compare(&mut self, pod: &str, before: &Before) -> Result<(), FaultError> {
