@@ -22,6 +22,7 @@ mod run;
 mod signals;
 mod stop;
 mod table;
+mod validate;
 mod world;
 
 #[cfg(feature = "playground")]
@@ -63,6 +64,7 @@ enum Verb {
     Get(get::Args),
     Logs(logs::Args),
     Stop(stop::Args),
+    Validate(validate::Args),
     Doctor(doctor::Args),
     Controller(controller::Args),
     Daemon(daemon::Args),
@@ -114,6 +116,7 @@ impl Verb {
             Self::Get(args) => block_on(args.run(world, out)),
             Self::Logs(args) => block_on(args.run(world, out)),
             Self::Stop(args) => block_on(args.run(world, out)),
+            Self::Validate(args) => args.run(out),
             Self::Doctor(args) => block_on(args.run(world, out)),
             Self::Controller(args) => block_on(args.run(world)),
             Self::Daemon(args) => block_on(args.run(world)),
