@@ -210,6 +210,7 @@ spec:
   action: partition
   mode: all
   selector: {{labelSelectors: {{app: mongo}}}}
+  externalTargets: [192.0.2.1]
   duration: {duration}
 "
     )
@@ -339,7 +340,7 @@ async fn a_bad_file_applies_nothing_and_says_where() {
     assert_eq!(ended.code, Some(2));
     assert_eq!(ended.out, "");
     assert!(
-        ended.err.starts_with("bad.yaml:10:13: spec.duration: \"1d\" is not a duration"),
+        ended.err.starts_with("bad.yaml:11:13: error: spec.duration: \"1d\" is not a duration"),
         "{}",
         ended.err
     );

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Out;
 use super::exit::{Failure, Result};
-use crate::manifest::{self, Object, Severity};
+use crate::manifest::{self, Object};
 
 /// The experiments of all files, if none of them has an error. `-` is standard input.
 pub(crate) fn read(files: &[impl AsRef<Path>], out: &mut Out) -> Result<Vec<Object>> {
@@ -16,11 +16,7 @@ pub(crate) fn read(files: &[impl AsRef<Path>], out: &mut Out) -> Result<Vec<Obje
         let file = file.as_ref();
         let manifest = manifest::read(&bytes(file)?);
         for diagnostic in &manifest.diagnostics {
-            let word = match diagnostic.severity {
-                Severity::Note => "note: ",
-                Severity::Unbuilt | Severity::Error => "",
-            };
-            out.say(&format!("{word}{}:{diagnostic}", file.display()));
+            out.say(&format!("{}:{diagnostic}", file.display()));
         }
         usable &= manifest.is_usable();
         objects.extend(manifest.objects);
@@ -35,7 +31,8 @@ pub(crate) fn read(files: &[impl AsRef<Path>], out: &mut Out) -> Result<Vec<Obje
     Ok(objects)
 }
 
-fn bytes(file: &Path) -> Result<Vec<u8>> {
+/// The bytes of one file, and one more than is taken where there are more.
+pub(super) fn bytes(file: &Path) -> Result<Vec<u8>> {
     let unreadable = |error| Failure::from(error).context(format!("cannot read {}", file.display()));
     // One byte more than is taken, so that a larger file is known for one.
     let limit = manifest::MAX_BYTES as u64 + 1;

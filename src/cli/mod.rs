@@ -29,6 +29,7 @@ mod signals;
 mod status;
 mod stop;
 mod table;
+mod validate;
 mod which;
 mod world;
 
@@ -76,6 +77,7 @@ enum Verb {
     Get(get::Args),
     Logs(logs::Args),
     Halt(halt::Args),
+    Validate(validate::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -137,6 +139,7 @@ impl Verb {
             Self::Logs(args) => block_on(args.run(world, out)),
             Self::Stop(args) => block_on(args.run(world, out)),
             Self::Halt(args) => block_on(args.run(world, out)),
+            Self::Validate(args) => args.run(out),
             Self::Doctor(args) => block_on(args.run(world, out)),
             Self::Controller(args) => block_on(args.run(world)),
             Self::Daemon(args) => block_on(args.run(world)),

@@ -16,8 +16,7 @@ use super::signals::Interrupts;
 use super::world::{World, WorldArgs};
 use super::{Out, files, follow, seconds, stop};
 use crate::api::{ChaosStatus, GoDuration};
-use crate::experiment::kind::Experiment as _;
-use crate::manifest::{Experiment, Object};
+use crate::manifest::Object;
 
 /// How long the controller may say nothing before the user is asked to look after it.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -72,7 +71,7 @@ impl Args {
         let run = Run {
             target: &target,
             uid: started.uid(),
-            duration: duration(object),
+            duration: object.duration(),
             keep: self.keep,
             timeout: self.timeout,
             progress: Progress::default(),
@@ -117,13 +116,6 @@ fn active(target: &Target) -> Failure {
         "end it with `squall stop {word} {name} -n {}`, or give this one another name",
         target.namespace
     ))
-}
-
-fn duration(object: &Object) -> Option<Duration> {
-    match &object.experiment {
-        Experiment::NetworkChaos(chaos) => chaos.duration(),
-        Experiment::PodChaos(chaos) => chaos.duration(),
-    }
 }
 
 /// The status of an experiment; an empty one if it has none that can be read.

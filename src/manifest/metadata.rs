@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::finding::Finding;
 use super::{MAX_DIAGNOSTICS, unknown};
 use crate::api::Problem;
 
@@ -33,30 +34,40 @@ const MAX_NAME: usize = 253;
 /// The longest name of a namespace (RFC 1123 label).
 const MAX_LABEL: usize = 63;
 
-/// Checks the root and `metadata` of `object`, and takes away what only the server writes.
-pub(super) fn check(object: &mut Map<String, Value>, problems: &mut Vec<Problem>) {
+/// Checks the root and `metadata` of `object`, and takes away what only the server writes. `spec` is the
+/// schema of its spec, for fields that have slipped out of it.
+pub(super) fn check(object: &mut Map<String, Value>, spec: &Value, findings: &mut Vec<Finding>) {
+    let in_spec = |key: &str| spec.get("properties").is_some_and(|fields| fields.get(key).is_some());
     for key in object.keys().filter(|key| !ROOT.contains(&key.as_str())).take(MAX_DIAGNOSTICS) {
-        problems.push(unknown::problem(key.clone(), key, ROOT.into_iter()));
+        let parent = match key.as_str() {
+            key if WRITTEN.contains(&key) => "metadata",
+            key if in_spec(key) => "spec",
+            _ => {
+                findings.push(unknown::finding(key.clone(), key, ROOT.into_iter()));
+                continue;
+            }
+        };
+        let cure = format!("it belongs below {parent}; check the indentation");
+        findings.push(Finding::error_at_key(Problem::new(key.clone(), "unknown field", cure)));
     }
     object.remove("status");
-    let metadata = match object.get_mut("metadata") {
-        Some(Value::Object(metadata)) => metadata,
-        Some(_) => {
-            problems.push(Problem::new("metadata", "must be a mapping", "write name: NAME below it"));
-            return;
-        }
-        None => {
-            problems.push(Problem::new(
-                "metadata",
-                "required, but missing",
-                "add it, with name: NAME below it",
-            ));
-            return;
-        }
-    };
+    let mut problems = Vec::new();
+    match object.get_mut("metadata") {
+        Some(Value::Object(metadata)) => fields(metadata, findings, &mut problems),
+        Some(_) => problems.push(Problem::new("metadata", "must be a mapping", "write name: NAME below it")),
+        None => problems.push(Problem::new(
+            "metadata",
+            "required, but missing",
+            "add it, with name: NAME below it",
+        )),
+    }
+    findings.extend(problems.into_iter().map(Finding::error));
+}
+
+fn fields(metadata: &mut Map<String, Value>, findings: &mut Vec<Finding>, problems: &mut Vec<Problem>) {
     metadata.retain(|key, _| !SERVER.contains(&key.as_str()));
     for key in metadata.keys().filter(|key| !WRITTEN.contains(&key.as_str())).take(MAX_DIAGNOSTICS) {
-        problems.push(unknown::problem(format!("metadata.{key}"), key, WRITTEN.into_iter()));
+        findings.push(unknown::finding(format!("metadata.{key}"), key, WRITTEN.into_iter()));
     }
     name(metadata.get("name"), problems);
     namespace(metadata.get("namespace"), problems);

@@ -3,22 +3,30 @@
 //! Pure: it gets bytes and gives objects and diagnostics; files and terminals are its callers' business.
 //! Reading is bounded in time and memory whatever the bytes are.
 
+mod finding;
+mod kinds;
+mod lint;
 mod metadata;
+mod migrate;
 mod object;
 mod source;
 mod unknown;
 
 use std::fmt;
 
-pub use object::{Experiment, Object};
+pub use object::Object;
 
 use source::Document;
 
 /// The largest file that is read. An experiment has some kilobytes; this is room for thousands.
 pub const MAX_BYTES: usize = 10 * 1024 * 1024;
 
-/// How many diagnostics of one file are kept: nobody reads more, and a hostile file has millions.
+/// How many diagnostics of one file are kept, of those that refuse it and of those that do not: nobody
+/// reads more, and a hostile file has millions.
 pub const MAX_DIAGNOSTICS: usize = 100;
+
+/// The longest part of a diagnostic, in characters: a message may quote the file, whatever is in it.
+pub const MAX_MESSAGE: usize = 400;
 
 /// A place in the text, both counted from 1; the column in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,15 +37,34 @@ pub struct Position {
     pub column: usize,
 }
 
-/// How bad a diagnostic is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How bad a diagnostic is; the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The document is not ours and is passed over.
     Note,
+    /// The document can be used, but perhaps does not mean what its author thinks.
+    Warning,
     /// The document is right as far as it was looked at, but this release cannot run it.
     Unbuilt,
     /// The document is wrong.
     Error,
+}
+
+impl Severity {
+    /// The word in front of a diagnostic.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Unbuilt => "unbuilt",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether a file with such a diagnostic is not to be used.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::Unbuilt | Self::Error)
+    }
 }
 
 /// One thing to say about a file.
@@ -55,10 +82,11 @@ pub struct Diagnostic {
     pub cure: String,
 }
 
-/// `LINE:COLUMN: path: what; cure`, to be put behind the file's name.
+/// `LINE:COLUMN: severity: path: what; cure`, to be put behind the file's name, as compilers do: editors
+/// jump to the place.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.position.line, self.position.column)?;
+        write!(f, "{}:{}: {}: ", self.position.line, self.position.column, self.severity.word())?;
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
@@ -72,14 +100,29 @@ impl fmt::Display for Diagnostic {
 pub struct Manifest {
     /// The experiments without errors, in the order of the file.
     pub objects: Vec<Object>,
-    /// Everything there is to say, in the order of the file; [`MAX_DIAGNOSTICS`] at most.
+    /// What there is to say, in the order of the file: at most [`MAX_DIAGNOSTICS`] that refuse it, and as
+    /// many that do not.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Manifest {
     /// Whether every document that is meant for Squall can be used.
     pub fn is_usable(&self) -> bool {
-        self.diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Note)
+        self.count(Severity::refuses) == 0
+    }
+
+    /// How many of the diagnostics are of a severity for which `of` holds.
+    pub fn count(&self, of: impl Fn(Severity) -> bool) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| of(diagnostic.severity)).count()
+    }
+
+    /// Keeps the two kinds of diagnostics apart: a hundred notes must not crowd out the first error, or
+    /// the file would pass.
+    fn say(&mut self, diagnostic: Diagnostic) {
+        let refuses = diagnostic.severity.refuses();
+        if self.count(|severity| severity.refuses() == refuses) < MAX_DIAGNOSTICS {
+            self.diagnostics.push(diagnostic);
+        }
     }
 }
 
@@ -91,27 +134,29 @@ pub fn read(bytes: &[u8]) -> Manifest {
             let mut documents = Vec::new();
             let end = source::read(text, &mut documents);
             for document in documents {
-                if manifest.diagnostics.len() >= MAX_DIAGNOSTICS {
+                if manifest.count(Severity::refuses) >= MAX_DIAGNOSTICS {
                     break;
                 }
                 document_into(document, &mut manifest);
             }
-            manifest.diagnostics.extend(end.err());
+            if let Err(diagnostic) = end {
+                manifest.say(diagnostic);
+            }
         }
-        Err(diagnostic) => manifest.diagnostics.push(diagnostic),
+        Err(diagnostic) => manifest.say(diagnostic),
     }
-    manifest.diagnostics.truncate(MAX_DIAGNOSTICS);
     manifest
 }
 
 fn document_into(mut document: Document, manifest: &mut Manifest) {
-    if !document.problems.is_empty() {
-        manifest.diagnostics.append(&mut document.problems);
-        return;
+    let mut diagnostics = std::mem::take(&mut document.problems);
+    if diagnostics.is_empty() {
+        let (object, said) = object::read(document);
+        manifest.objects.extend(object);
+        diagnostics = said;
     }
-    match object::read(document) {
-        Ok(object) => manifest.objects.extend(object),
-        Err(diagnostics) => manifest.diagnostics.extend(diagnostics),
+    for diagnostic in diagnostics {
+        manifest.say(diagnostic);
     }
 }
 
@@ -132,8 +177,10 @@ fn text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     }
     std::str::from_utf8(bytes).map_err(|bad| {
         let before = String::from_utf8_lossy(bytes.get(..bad.valid_up_to()).unwrap_or_default());
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let line = before.matches('\n').count() + 1;
+        // Lines end as YAML's do, or this place would not be counted like the others.
+        let before = before.replace("\r\n", "\n");
+        let column = before.rsplit(['\n', '\r']).next().unwrap_or_default().chars().count() + 1;
+        let line = before.matches(['\n', '\r']).count() + 1;
         error(Position { line, column }, "the text is not UTF-8".to_owned(), "save the file as UTF-8")
     })
 }

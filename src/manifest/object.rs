@@ -1,40 +1,14 @@
 //! One document → one experiment, or what is to be said about it.
 
-use kube::core::ObjectMeta;
-use serde::Deserialize;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::finding::Finding;
+use super::kinds::{self, GROUP, Known, VERSION};
 use super::source::{Document, Node};
-use super::{Diagnostic, MAX_DIAGNOSTICS, Position, Severity, metadata, unknown};
-use crate::api::{self, CustomKind, NetworkChaos, PodChaos, Problem};
-
-/// The group of experiments.
-const GROUP: &str = "chaos-mesh.org";
-
-/// The only version of that group.
-const VERSION: &str = "v1alpha1";
-
-/// Kinds of the group that are recognised and cannot be run yet.
-const UNBUILT: [&str; 18] = [
-    "AWSChaos",
-    "AzureChaos",
-    "BlockChaos",
-    "DNSChaos",
-    "GCPChaos",
-    "HTTPChaos",
-    "IOChaos",
-    "JVMChaos",
-    "KernelChaos",
-    "PhysicalMachine",
-    "PhysicalMachineChaos",
-    "RemoteCluster",
-    "Schedule",
-    "StatusCheck",
-    "StressChaos",
-    "TimeChaos",
-    "Workflow",
-    "WorkflowNode",
-];
+use super::{Diagnostic, MAX_DIAGNOSTICS, Position, Severity, lint, metadata, migrate, unknown};
+use crate::api::{self, CustomKind, GoDuration, Problem};
 
 /// One experiment of a file.
 #[derive(Clone, Debug)]
@@ -47,55 +21,91 @@ pub struct Object {
     pub name: String,
     /// The namespace that the file names, if it names one.
     pub namespace: Option<String>,
-    /// The object as it is to be sent: as it was written, without what only the server writes.
+    /// The object as it is to be sent: as it was written, without what only the server writes. The type of
+    /// its kind in [`crate::api`] reads it.
     pub value: Value,
-    /// The same, typed, with its defaults.
-    pub experiment: Experiment,
 }
 
-/// An experiment of a kind that this release runs.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Experiment {
-    /// A network fault.
-    NetworkChaos(Box<NetworkChaos>),
-    /// A fault of pods or their containers.
-    PodChaos(Box<PodChaos>),
-}
-
-impl Experiment {
-    fn read(kind: &CustomKind, value: &Value) -> Result<(Self, ObjectMeta), serde_json::Error> {
-        Ok(if kind.kind == "PodChaos" {
-            let typed = PodChaos::deserialize(value)?;
-            (Self::PodChaos(Box::new(typed.clone())), typed.metadata)
-        } else {
-            let typed = NetworkChaos::deserialize(value)?;
-            (Self::NetworkChaos(Box::new(typed.clone())), typed.metadata)
-        })
+impl Object {
+    /// How long it is to last; nothing if until somebody stops it.
+    pub fn duration(&self) -> Option<Duration> {
+        let text = self.value.pointer("/spec/duration")?.as_str()?;
+        text.parse::<GoDuration>().ok()?.to_std()
     }
 }
 
-/// Reads one document; nothing from an empty one.
-///
-/// # Errors
-/// Everything that is to be said about it.
-pub(super) fn read(document: Document) -> Result<Option<Object>, Vec<Diagnostic>> {
+/// Reads one document: the experiment in it, if it is one that can be used, and what is to be said.
+pub(super) fn read(document: Document) -> (Option<Object>, Vec<Diagnostic>) {
     let Document { value, root, .. } = document;
     if value.is_null() {
-        return Ok(None);
+        return (None, Vec::new());
     }
-    let kind = recognise(&value, &root).map_err(|diagnostic| vec![diagnostic])?;
-    experiment(kind, value, &root).map(Some).map_err(|problems| {
-        let first = problems.into_iter().take(MAX_DIAGNOSTICS);
-        let mut diagnostics: Vec<_> = first.map(|problem| located(problem, &root)).collect();
-        diagnostics.sort_by_key(|diagnostic| diagnostic.position);
-        diagnostics
-    })
+    let mut findings = Vec::new();
+    let object = match recognise(&value) {
+        Ok(Known::Built(kind)) => experiment(kind, value, &root, &mut findings),
+        Ok(Known::Unbuilt(kind)) => {
+            findings.push(not_built(kind.kind));
+            migrate::old_forms(kind.kind, &value, &mut findings);
+            kind.check(&value, &mut findings);
+            None
+        }
+        Ok(Known::Internal) => {
+            findings.push(not_for_users(&value));
+            None
+        }
+        Err(finding) => {
+            findings.push(finding);
+            None
+        }
+    };
+    let mut diagnostics: Vec<_> = first_of_each_place(findings)
+        .into_iter()
+        .take(2 * MAX_DIAGNOSTICS)
+        .map(|finding| finding.located(&root))
+        .collect();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.position);
+    (object, diagnostics)
 }
 
-/// Finds out whether the document is an experiment that this release knows.
-fn recognise(value: &Value, root: &Node) -> Result<&'static CustomKind, Diagnostic> {
-    let error = |path: &str, what: String, cure: &str| located(Problem::new(path, what, cure), root);
+/// The first error at a place says most: what is said later about the same field, or about what is in it,
+/// follows from it. Warnings stand side by side.
+fn first_of_each_place(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    for finding in findings.into_iter().take(4 * MAX_DIAGNOSTICS) {
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        let path = finding.problem.path.as_str();
+        let follows = |earlier: &Finding| {
+            let rest = path.strip_prefix(earlier.problem.path.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if !is_error(&finding) || !kept.iter().any(|earlier| is_error(earlier) && follows(earlier)) {
+            kept.push(finding);
+        }
+    }
+    kept
+}
+
+fn not_built(kind: &str) -> Finding {
+    Finding::unbuilt(Problem::new(
+        "kind",
+        format!("{kind} is not in this release"),
+        "remove this document; docs/compatibility.md tells what is in it",
+    ))
+}
+
+fn not_for_users(value: &Value) -> Finding {
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let own = kind.strip_prefix("Pod").unwrap_or(kind);
+    Finding::error(Problem::new(
+        "kind",
+        format!("{kind} is what the controller of Chaos Mesh writes for itself"),
+        format!("remove it, and write the {own} that it came from").replace("HttpChaos", "HTTPChaos"),
+    ))
+}
+
+/// Finds out what the document is.
+fn recognise(value: &Value) -> Result<Known, Finding> {
+    let error = |path: &str, what: String, cure: &str| Finding::error(Problem::new(path, what, cure));
     if !value.is_object() {
         return Err(error(
             "",
@@ -111,26 +121,23 @@ fn recognise(value: &Value, root: &Node) -> Result<&'static CustomKind, Diagnost
     let api_version = word("apiVersion", "write apiVersion: chaos-mesh.org/v1alpha1")?;
     let kind = word("kind", "write kind: NetworkChaos")?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let is_ours = kinds::find(kind).is_some();
     match (group, kind) {
         (GROUP, _) if version != VERSION => Err(error(
             "apiVersion",
             format!("unknown version \"{version}\""),
             "write chaos-mesh.org/v1alpha1",
         )),
-        (GROUP, _) if UNBUILT.contains(&kind) => Err(Diagnostic {
-            severity: Severity::Unbuilt,
-            ..error(
-                "kind",
-                format!("{kind} is not in this release"),
-                "NetworkChaos and PodChaos are; remove this document",
-            )
-        }),
-        (GROUP, _) => known(kind).ok_or_else(|| {
-            let kinds = api::custom_kinds().iter().map(|known| known.kind).chain(UNBUILT);
-            let cure = unknown::nearest(kind, kinds)
+        (GROUP, _) => kinds::find(kind).ok_or_else(|| {
+            let cure = unknown::nearest(kind, kinds::names())
                 .map_or_else(|| "write kind: NetworkChaos".to_owned(), |near| format!("write {near}"));
             error("kind", format!("unknown kind \"{kind}\""), &cure)
         }),
+        ("pingcap.com", _) => Err(error(
+            "apiVersion",
+            "pingcap.com was the group before Chaos Mesh 1".to_owned(),
+            "write chaos-mesh.org/v1alpha1",
+        )),
         ("squall.dev", "Injection") => Err(error(
             "kind",
             "an Injection is written by the controller only".to_owned(),
@@ -141,61 +148,47 @@ fn recognise(value: &Value, root: &Node) -> Result<&'static CustomKind, Diagnost
             "lists are not read".to_owned(),
             "write each item as a document of its own, with --- between them",
         )),
-        _ => Err(Diagnostic {
-            severity: Severity::Note,
-            cure: String::new(),
-            ..error("", format!("{kind} is not an experiment; passed over"), "")
-        }),
+        _ if is_ours && !kinds::is_common(kind) => Err(error(
+            "apiVersion",
+            format!("{kind} is not a kind of \"{api_version}\""),
+            "write chaos-mesh.org/v1alpha1",
+        )),
+        _ => Err(Finding::note(format!("{kind} is not an experiment; passed over"))),
     }
 }
 
-fn known(kind: &str) -> Option<&'static CustomKind> {
-    api::custom_kinds().iter().find(|known| known.group == GROUP && known.kind == kind)
-}
-
-fn experiment(kind: &'static CustomKind, mut value: Value, root: &Node) -> Result<Object, Vec<Problem>> {
-    let mut problems = Vec::new();
+fn experiment(
+    kind: &'static CustomKind,
+    mut value: Value,
+    root: &Node,
+    findings: &mut Vec<Finding>,
+) -> Option<Object> {
+    let schema = kind.schema().pointer("/properties/spec").unwrap_or(&Value::Null);
+    migrate::old_forms(kind.kind, &value, findings);
     if let Value::Object(object) = &mut value {
-        metadata::check(object, &mut problems);
+        metadata::check(object, schema, findings);
     }
-    let spec_schema = kind.schema().get("properties").and_then(|all| all.get("spec"));
-    if let (Some(schema), Some(spec)) = (spec_schema, value.get("spec")) {
-        unknown::fields(schema, spec, "spec", &mut problems);
+    if let Some(spec) = value.get("spec") {
+        unknown::fields(schema, spec, findings);
     }
     let mut admitted = value.clone();
     // Metadata was checked above; what is wrong there is not to be found again.
-    let metadata = admitted.get_mut("metadata").map(|metadata| std::mem::replace(metadata, json!({})));
+    let metadata =
+        admitted.as_object_mut().and_then(|object| object.insert("metadata".to_owned(), json!({})));
     if let Err(found) = api::admit(kind.group, kind.kind, None, &mut admitted) {
-        problems.extend(found);
+        findings.extend(found.into_iter().map(Finding::error));
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    if !findings.is_empty() {
+        return None;
     }
-    if let (Some(place), Some(metadata)) = (admitted.get_mut("metadata"), metadata) {
-        *place = metadata;
-    }
-    // It fails only where types and schema disagree.
-    let (experiment, metadata) = Experiment::read(kind, &admitted).map_err(|error| {
-        vec![Problem::new("spec", error.to_string(), "compare it with a file of templates/")]
-    })?;
-    Ok(Object {
+    let metadata = metadata.unwrap_or_default();
+    lint::object(kind.kind, schema, admitted.get("spec").unwrap_or(&Value::Null), &metadata, findings);
+    let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
+    Some(Object {
         position: root.key_at(""),
         kind: kind.kind,
-        name: metadata.name.unwrap_or_default(),
-        namespace: metadata.namespace,
+        name: text("name").unwrap_or_default(),
+        namespace: text("namespace"),
         value,
-        experiment,
     })
-}
-
-/// Finds the place of a problem. What is unknown is wrong at its key, everything else at its value.
-fn located(problem: Problem, root: &Node) -> Diagnostic {
-    let unknown = problem.what.starts_with("unknown field");
-    Diagnostic {
-        severity: Severity::Error,
-        position: if unknown { root.key_at(&problem.path) } else { root.value_at(&problem.path) },
-        path: problem.path,
-        what: problem.what,
-        cure: problem.cure,
-    }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
+use super::finding::printable;
 use super::{Diagnostic, MAX_DIAGNOSTICS, Position, Severity};
 
 /// How deep collections may be nested; the deepest field of any kind is at about ten.
@@ -219,7 +220,7 @@ impl<'t> Reader<'t> {
                     return Err(error(
                         key_at,
                         "a key must be plain text of at most 1024 bytes",
-                        "write a name before the colon",
+                        "write a name before the colon; {{ }} has to be rendered first",
                     ));
                 }
             };
@@ -340,7 +341,7 @@ fn error(position: Position, what: impl Into<String>, cure: &str) -> Diagnostic 
         severity: Severity::Error,
         position,
         path: String::new(),
-        what: what.into(),
+        what: printable(&what.into()),
         cure: cure.to_owned(),
     }
 }

@@ -10,8 +10,9 @@ fn first(bytes: &[u8]) -> String {
 
 #[test]
 fn what_is_not_text_or_too_much_of_it() {
-    assert_eq!(first(&vec![b' '; MAX_BYTES + 1]), "1:1: the file is larger than 10 MiB; split it");
-    assert_eq!(first(b"a: 1\n\xc3\xa4: \xff"), "2:4: the text is not UTF-8; save the file as UTF-8");
+    assert_eq!(first(&vec![b' '; MAX_BYTES + 1]), "1:1: error: the file is larger than 10 MiB; split it");
+    assert_eq!(first(b"a: 1\n\xc3\xa4: \xff"), "2:4: error: the text is not UTF-8; save the file as UTF-8");
+    assert_eq!(first(b"a\rb\r\nc\xff"), "3:2: error: the text is not UTF-8; save the file as UTF-8");
 }
 
 #[test]
@@ -38,6 +39,35 @@ fn the_work_is_bounded_whatever_the_bytes() {
         assert!(manifest.diagnostics.len() <= MAX_DIAGNOSTICS && manifest.objects.is_empty(), "{name}");
         // Not a measure of speed: work that grows with the square of the file would take many minutes.
         assert!(start.elapsed().as_secs() < 60, "{name} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn many_notes_do_not_hide_what_comes_after_them() {
+    let foreign = "apiVersion: v1\nkind: Pod\n---\n".repeat(3 * MAX_DIAGNOSTICS);
+    let spec = "{action: partition, mode: all, selector: {}}";
+    let experiment = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n"
+        )
+    };
+    let manifest = read(format!("{foreign}{}", experiment("late", spec)).as_bytes());
+    assert_eq!(manifest.objects.len(), 1);
+    assert_eq!(manifest.diagnostics.len(), MAX_DIAGNOSTICS);
+    let manifest =
+        read(format!("{foreign}{}{}", experiment("late", spec), experiment("bad", "3")).as_bytes());
+    assert!(!manifest.is_usable(), "the error is kept, however many notes there were before it");
+}
+
+#[test]
+fn how_long_an_experiment_is_to_last() {
+    for (duration, expected) in [("90s", Some(90)), ("1h30m", Some(5400)), ("\"\"", None)] {
+        let text = format!(
+            "apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\nmetadata: {{name: x}}\nspec: {{action: partition, \
+             mode: all, selector: {{}}, duration: {duration}}}\n"
+        );
+        let object = read(text.as_bytes()).objects.remove(0);
+        assert_eq!(object.duration().map(|time| time.as_secs()), expected, "{duration}");
     }
 }
 

@@ -74,11 +74,11 @@ where
 /// The experiment of a file, where it would go.
 pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&str>) -> Result<Subject> {
     let target = Target::new(object, world, namespace)?;
-    let Experiment::NetworkChaos(chaos) = &object.experiment else {
+    if object.kind != "NetworkChaos" {
         return Err(Failure::bad_input(format!("{}: plan shows network faults only, in this release", target.label()))
             .cure("see what it would select with `squall get pods -l …`"));
-    };
-    let mut chaos = chaos.clone();
+    }
+    let mut chaos = Box::new(NetworkChaos::deserialize(&object.value)?);
     chaos.metadata.namespace = Some(target.namespace.clone());
     let stored = match target.api.get_opt(&target.name).await {
         Ok(stored) => stored,
