@@ -82,7 +82,7 @@ pub trait Kernel {
     /// succeeds.
     ///
     /// # Errors
-    /// When the change failed, or was not read back.
+    /// When the change failed and nothing was changed; [`FaultError::NotReadBack`] when it may have been.
     fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError>;
 
     /// Kills a container, by its id, and waits for its end. Gives the evidence.

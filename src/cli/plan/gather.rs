@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -19,7 +20,7 @@ use crate::cli::run;
 use crate::cli::world::World as Where;
 use crate::experiment::peers::{self, Hosts};
 use crate::experiment::world::World;
-use crate::manifest::{Experiment, Object};
+use crate::manifest::Object;
 
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -75,8 +76,11 @@ where
 pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&str>) -> Result<Subject> {
     let target = Target::new(object, world, namespace)?;
     if object.kind != "NetworkChaos" {
-        return Err(Failure::bad_input(format!("{}: plan shows network faults only, in this release", target.label()))
-            .cure("see what it would select with `squall get pods -l …`"));
+        return Err(Failure::bad_input(format!(
+            "{}: plan shows network faults only, in this release",
+            target.label()
+        ))
+        .cure("see what it would select with `squall get pods -l …`"));
     }
     let mut chaos = Box::new(NetworkChaos::deserialize(&object.value)?);
     chaos.metadata.namespace = Some(target.namespace.clone());
