@@ -272,7 +272,7 @@ impl<K: Kernel> Engine<K> {
             }
             let pause = self.kills.get(name).map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_MOST));
             if again {
-                self.kills.insert(name.clone(), Retry { at: now.boot + pause, pause });
+                self.kills.insert(name.clone(), Retry { at: now.boot + pause, pause, plan: None });
                 // What was not found was not killed: the next process is not to believe it was.
                 if let Err(error) = self.journal.put(name, tracked.record(self.journal.boot(), &before)) {
                     tracing::warn!(injection = name, error = %error_chain(&error), "cannot journal a failed kill");

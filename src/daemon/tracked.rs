@@ -230,7 +230,7 @@ impl Tracked {
             (status.phase, status.evidence, status.error) = (phase, evidence, error);
         }
         if outcome.is_ok() && self.run.started.is_none() {
-            self.run.started = Some(now.boot);
+            self.run.started = Some(boot(now));
             self.started_at = Some(Time(now.wall));
         }
         if self.targets.iter().all(|status| status.phase == TargetPhase::Done) {

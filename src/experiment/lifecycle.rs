@@ -311,7 +311,7 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         return vec![Action::RemoveFinalizer, Action::Emit(Event::normal("Deleted", note))];
     }
     let releases: Option<Vec<Release>> =
-        injections.iter().map(|injection| release(injection, world, *now, deleted)).collect();
+        injections.iter().map(|injection| release(injection, world, *now, chaos.is_deleted())).collect();
     let unread = |index: usize| match releases.as_ref()?.get(index)? {
         Release::Unread(why) => Some(why.clone()),
         Release::Clear | Release::Left => None,

@@ -87,7 +87,7 @@ pub fn decide(injection: &Injection, halts: &[HaltScope], now: Timestamp) -> (Wa
     } else {
         Run {
             number: status.observed_run,
-            started: status.started_at.as_ref().map(|at| since_epoch(at.0)),
+            started: status.started_at.as_ref().map(|at| at.0.duration_since(Timestamp::UNIX_EPOCH)),
             ended: status.ended.as_deref().map(Absence::of_word),
         }
     };

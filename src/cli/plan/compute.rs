@@ -7,32 +7,30 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::explain;
-use super::gather::{Cluster, Subject};
+use super::gather::{Cluster, Subject, as_kind};
 use super::report::{Change, Conflict, LeftOut, OnNode, OnTarget, Report, Verdict, Wrong, counted};
-use crate::api::{
-    ExperimentReference, Injection, InjectionTarget, Mode, NetworkChaos, NetworkEffect, NetworkEnd,
-    NetworkRule, PodSelector, Problem, SOURCE_KEY, TARGET_KEY,
-};
+use crate::api::{ExperimentReference, Injection, InjectionTarget, Mode, Problem};
 use crate::experiment::Limits;
 use crate::experiment::kind::Experiment;
-use crate::experiment::plan::{self, Chosen, NodePlan, Refusal};
+use crate::experiment::plan::{self, Chosen, End, NodePlan, Refusal};
 use crate::experiment::selection::{Request, Selection, select};
 use crate::experiment::world::World;
 
 /// What this experiment would do.
 pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
-    let Subject { chaos, label, hosts, .. } = subject;
+    let Subject { label, action, duration, experiment, hosts, .. } = subject;
+    let chaos = as_kind(experiment);
     let world = &cluster.world;
-    let spec = &chaos.spec;
     let limits = Limits::default();
     let running: &[Arc<Injection>] = cluster.injections.as_deref().unwrap_or_default();
     let own: Vec<_> = running.iter().filter(|injection| is_of(injection, chaos)).cloned().collect();
     let mut report = Report {
         experiment: label.clone(),
-        namespace: chaos.metadata.namespace.clone().unwrap_or_default(),
-        action: spec.action.word().to_owned(),
+        namespace: chaos.namespace().to_owned(),
+        action: action.clone(),
         verdict: Verdict::Runs,
-        duration: spec.duration.clone().filter(|text| !text.is_empty()),
+        one_shot: explain::is_one_shot(experiment),
+        duration: duration.clone(),
         nodes: Vec::new(),
         excluded: excluded(chaos, world, &limits),
         conflicts: Vec::new(),
@@ -40,9 +38,8 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    let experiment: &dyn Experiment = &**chaos;
-    report.refuse(experiment.unsupported());
-    let chosen = match plan::choose(experiment, &own, world, &limits) {
+    report.refuse(chaos.unsupported());
+    let chosen = match plan::choose(chaos, &own, world, &limits) {
         Ok(chosen) => chosen,
         Err(Refusal::Nothing(why)) => {
             report.wait(why);
@@ -53,7 +50,7 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
             Vec::new()
         }
     };
-    let nodes = match experiment.plan(&chosen, world, hosts) {
+    let nodes = match chaos.plan(&chosen, world, hosts) {
         Ok(nodes) => nodes,
         Err(problems) => {
             report.refuse(problems);
@@ -63,8 +60,8 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
     report.conflicts = conflicts(subject, running, &chosen);
     if report.verdict == Verdict::Runs {
         report.nodes = nodes.iter().map(|(node, plan)| on_node(node, plan, &chosen)).collect();
-        report.effect = explain::effect(spec, &chosen, &nodes, world);
-        report.warnings.extend(explain::warnings(spec, &chosen, &nodes, world));
+        report.effect = explain::effect(experiment, &chosen, &nodes, world);
+        report.warnings.extend(explain::warnings(experiment, &chosen, &nodes, world));
     }
     report.warnings.extend(drawn(chaos, world, &limits, &chosen));
     if !hosts.is_empty() {
@@ -101,22 +98,15 @@ impl Report {
     }
 }
 
-fn is_of(injection: &Injection, chaos: &NetworkChaos) -> bool {
-    Some(injection.spec.experiment.uid.as_str()) == chaos.metadata.uid.as_deref()
-}
-
-/// One end's part of the spec: its key, its selector, its mode.
-fn ends(chaos: &NetworkChaos) -> impl Iterator<Item = (&'static str, &PodSelector, Mode)> {
-    let spec = &chaos.spec;
-    let target = spec.target.as_ref().map(|target| (TARGET_KEY, &target.selector, target.mode));
-    std::iter::once((SOURCE_KEY, &spec.selector, spec.mode)).chain(target)
+fn is_of(injection: &Injection, chaos: &dyn Experiment) -> bool {
+    injection.spec.experiment.uid == chaos.uid()
 }
 
 /// Every pod that the selector matches, and those of them that are left out.
-fn matching(chaos: &NetworkChaos, selector: &PodSelector, world: &World, limits: &Limits) -> Selection {
+fn matching(chaos: &dyn Experiment, end: &End<'_>, world: &World, limits: &Limits) -> Selection {
     let request = Request {
-        selector,
-        own_namespace: chaos.metadata.namespace.as_deref().unwrap_or_default(),
+        selector: end.selector,
+        own_namespace: chaos.namespace(),
         mode: Mode::All,
         amount: 0,
         protected: &limits.protected_namespaces,
@@ -127,29 +117,32 @@ fn matching(chaos: &NetworkChaos, selector: &PodSelector, world: &World, limits:
     select(&request, world, &mut StdRng::seed_from_u64(0))
 }
 
-fn excluded(chaos: &NetworkChaos, world: &World, limits: &Limits) -> Vec<LeftOut> {
-    let of_end = |(key, selector, _): (&'static str, &PodSelector, Mode)| {
-        let selection = matching(chaos, selector, world, limits);
+fn excluded(chaos: &dyn Experiment, world: &World, limits: &Limits) -> Vec<LeftOut> {
+    let of_end = |end: End<'_>| {
+        let selection = matching(chaos, &end, world, limits);
         selection.excluded.into_iter().map(move |excluded| LeftOut {
             pod: excluded.pod,
-            selector_key: key.to_owned(),
+            selector_key: end.key.to_owned(),
             reason: excluded.reason.to_string(),
         })
     };
-    ends(chaos).flat_map(of_end).collect()
+    chaos.ends().into_iter().flat_map(of_end).collect()
 }
 
 /// Where the mode leaves a choice it is made at the start, by the UID that the object gets then.
-fn drawn(chaos: &NetworkChaos, world: &World, limits: &Limits, chosen: &[Chosen]) -> Vec<String> {
-    let of_end = |(key, selector, _): (&'static str, &PodSelector, Mode)| {
-        let candidates = matching(chaos, selector, world, limits).candidates;
-        let picked = chosen.iter().filter(|pod| pod.target.selector_key == key).count();
-        let path = if key == SOURCE_KEY { "spec.mode" } else { "spec.target.mode" };
+fn drawn(chaos: &dyn Experiment, world: &World, limits: &Limits, chosen: &[Chosen]) -> Vec<String> {
+    let of_end = |end: End<'_>| {
+        let candidates = matching(chaos, &end, world, limits).candidates;
+        let of_key = chosen.iter().filter(|pod| pod.target.selector_key == end.key);
+        let picked = of_key.map(|pod| &pod.target.uid).collect::<BTreeSet<_>>().len();
         (picked > 0 && picked < candidates).then(|| {
-            format!("{path} picks {picked} of {candidates} pods when the experiment starts; those above are an example")
+            format!(
+                "{}mode picks {picked} of {candidates} pods when the experiment starts; those above are an example",
+                end.path
+            )
         })
     };
-    ends(chaos).filter_map(of_end).collect()
+    chaos.ends().into_iter().filter_map(of_end).collect()
 }
 
 fn on_node(node: &str, plan: &NodePlan, chosen: &[Chosen]) -> OnNode {
@@ -159,24 +152,23 @@ fn on_node(node: &str, plan: &NodePlan, chosen: &[Chosen]) -> OnNode {
     };
     let targets = plan.targets.iter().map(|target| OnTarget {
         pod: full_name(target),
+        container: target.container.clone(),
         selector_key: target.selector_key.clone(),
         addresses: addresses(target),
-        changes: explain::end_of(plan, target).map(changes).unwrap_or_default(),
+        changes: changes(plan, target),
     });
     OnNode { node: node.to_owned(), targets: targets.collect() }
 }
 
-fn changes(end: &NetworkEnd) -> Vec<Change> {
-    let change = |direction: &str, rule: &NetworkRule| Change {
-        effect: match rule.action {
-            NetworkEffect::Drop => "drop".to_owned(),
-        },
-        direction: direction.to_owned(),
-        device: end.device.clone(),
-        peers: rule.peers.clone(),
-    };
-    let egress = end.egress.as_ref().map(|rule| change("egress", rule));
-    egress.into_iter().chain(end.ingress.as_ref().map(|rule| change("ingress", rule))).collect()
+fn changes(plan: &NodePlan, target: &InjectionTarget) -> Vec<Change> {
+    let fault = &plan.fault;
+    let of_pods = [
+        fault.pod_kill.as_ref().map(Change::pod_kill),
+        fault.pod_failure.as_ref().map(|_| Change::pod_failure()),
+        fault.container_kill.as_ref().map(|_| Change::container_kill()),
+    ];
+    let of_network = explain::end_of(plan, target).map(Change::network).unwrap_or_default();
+    of_pods.into_iter().flatten().chain(of_network).collect()
 }
 
 /// `namespace/pod`.
@@ -190,6 +182,7 @@ fn reference_name(experiment: &ExperimentReference) -> String {
 }
 
 fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -> Vec<Conflict> {
+    let chaos = as_kind(&subject.experiment);
     let mut conflicts = Vec::new();
     if let Some(phase) = subject.exists {
         let what = if matches!(phase, "Finished" | "Invalid") {
@@ -197,15 +190,14 @@ fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -
         } else {
             format!("is there already, {phase}: `squall run` refuses a second one, `squall apply` changes it")
         };
-        let own: &dyn Experiment = &*subject.chaos;
-        let experiment = reference_name(&own.reference());
+        let experiment = reference_name(&chaos.reference());
         conflicts.push(Conflict { experiment, pods: Vec::new(), what });
     }
     let uids: BTreeSet<&str> = chosen.iter().map(|pod| pod.target.uid.as_str()).collect();
     let mut shared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let others = running.iter().filter(|injection| {
-        injection.metadata.deletion_timestamp.is_none() && !is_of(injection, &subject.chaos)
-    });
+    let others = running
+        .iter()
+        .filter(|injection| injection.metadata.deletion_timestamp.is_none() && !is_of(injection, chaos));
     for injection in others {
         let experiment = &injection.spec.experiment;
         for target in injection.spec.targets.iter().filter(|target| uids.contains(target.uid.as_str())) {

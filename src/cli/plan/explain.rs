@@ -7,13 +7,15 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod, Probe};
 use kube::ResourceExt;
 
+use super::gather::as_kind;
 use super::report::counted;
 use crate::api::{
-    Direction, GoDuration, InjectionTarget, NetworkChaosSpec, NetworkEnd, NetworkRule, Peer, SOURCE_KEY,
-    TARGET_KEY,
+    Direction, GoDuration, InjectionTarget, NetworkChaosSpec, NetworkEnd, NetworkRule, Peer, PodAction,
+    PodChaosSpec, SOURCE_KEY, TARGET_KEY,
 };
 use crate::experiment::plan::{Chosen, NodePlan};
 use crate::experiment::world::World;
+use crate::manifest::Experiment;
 
 /// The kubelet's defaults of a probe (`core/v1`, `Probe`).
 const PERIOD: i32 = 10;
@@ -25,8 +27,51 @@ pub(super) fn end_of<'a>(plan: &'a NodePlan, target: &InjectionTarget) -> Option
     ends.iter().find(|end| end.selector_key == target.selector_key)
 }
 
-/// The expected effect of a partition.
+/// Whether it is done once and leaves nothing to undo.
+pub(super) const fn is_one_shot(experiment: &Experiment) -> bool {
+    match experiment {
+        Experiment::NetworkChaos(_) => false,
+        Experiment::PodChaos(chaos) => chaos.spec.action.is_one_shot(),
+    }
+}
+
+/// The expected effect.
 pub(super) fn effect(
+    experiment: &Experiment,
+    chosen: &[Chosen],
+    nodes: &BTreeMap<String, NodePlan>,
+    world: &World,
+) -> Vec<String> {
+    match experiment {
+        Experiment::NetworkChaos(chaos) => of_partition(&chaos.spec, chosen, nodes, world),
+        Experiment::PodChaos(chaos) => of_pods(&chaos.spec, chosen),
+    }
+}
+
+fn of_pods(spec: &PodChaosSpec, chosen: &[Chosen]) -> Vec<String> {
+    let lines = match spec.action {
+        PodAction::PodKill => [
+            format!("{} end, and what they are working on with them", counted(chosen.len(), "pod")),
+            "their controllers start others in their place, under other names and addresses".to_owned(),
+        ],
+        PodAction::PodFailure => [
+            format!("{} run a program that only waits: they answer nothing", counted(chosen.len(), "pod")),
+            "the containers restart at the start and at the end; their restart counts rise".to_owned(),
+        ],
+        PodAction::ContainerKill => [
+            format!(
+                "{} end at once, without a signal that they could handle",
+                counted(chosen.len(), "container")
+            ),
+            "the kubelet starts them again as the pod's restart policy says, later and later if it goes on"
+                .to_owned(),
+        ],
+    };
+    lines.into()
+}
+
+/// The expected effect of a partition.
+fn of_partition(
     spec: &NetworkChaosSpec,
     chosen: &[Chosen],
     nodes: &BTreeMap<String, NodePlan>,
@@ -83,15 +128,21 @@ fn services(nodes: &BTreeMap<String, NodePlan>, world: &World) -> Vec<String> {
 
 /// What to beware of.
 pub(super) fn warnings(
-    spec: &NetworkChaosSpec,
+    experiment: &Experiment,
     chosen: &[Chosen],
     nodes: &BTreeMap<String, NodePlan>,
     world: &World,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let duration = spec.effective_duration().and_then(GoDuration::to_std);
-    if duration.is_none() {
+    let duration = as_kind(experiment).duration();
+    if duration.is_none() && !is_one_shot(experiment) {
         warnings.push("spec.duration is not set: it runs until it is stopped".to_owned());
+    }
+    if let Experiment::PodChaos(chaos) = experiment
+        && chaos.spec.action == PodAction::PodKill
+    {
+        warnings
+            .extend(chosen.iter().filter_map(|pod| world.pod(&pod.target.uid)).filter_map(|pod| bare(pod)));
     }
     for pod in chosen {
         let Some(plan) = nodes.get(&pod.node) else { continue };
@@ -107,6 +158,13 @@ pub(super) fn warnings(
     warnings.sort();
     warnings.dedup();
     warnings
+}
+
+/// Said of a pod that nobody starts again.
+fn bare(pod: &Pod) -> Option<String> {
+    let is_owned = pod.owner_references().iter().any(|owner| owner.controller == Some(true));
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    (!is_owned).then(|| format!("{namespace}/{name} belongs to no controller: nobody starts it again"))
 }
 
 /// Whether what passes between the pod and its own node is dropped, as a probe of the kubelet does.

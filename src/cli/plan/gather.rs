@@ -1,5 +1,6 @@
 //! What a plan is made from: lists of the cluster's objects, and the experiment of that name if there is one.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +9,19 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
-use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::api::{Injection, NetworkChaos, SYSTEM_NAMESPACE};
+use crate::api::{Injection, SYSTEM_NAMESPACE};
 use crate::cli::apply::Target;
 use crate::cli::exit::{Failure, Result, why};
 use crate::cli::progress;
 use crate::cli::run;
 use crate::cli::world::World as Where;
-use crate::experiment::peers::{self, Hosts};
+use crate::experiment::kind;
+use crate::experiment::peers::Hosts;
 use crate::experiment::world::World;
-use crate::manifest::Object;
+use crate::manifest::{Experiment, Object};
 
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,8 +38,12 @@ pub(super) struct Cluster {
 pub(super) struct Subject {
     /// `networkchaos.chaos-mesh.org/partition`.
     pub(super) label: String,
-    /// The file's spec, with the namespace that it would go to, and the UID of the stored one if there is one.
-    pub(super) chaos: Box<NetworkChaos>,
+    /// What it does, as the file says it.
+    pub(super) action: String,
+    /// How long, as the file says it.
+    pub(super) duration: Option<String>,
+    /// As the file has it, with the namespace that it would go to, and the UID of the stored one if there is one.
+    pub(super) experiment: Experiment,
     /// The phase of the experiment that has the name already.
     pub(super) exists: Option<&'static str>,
     /// Addresses of the host names in it, as this machine resolves them.
@@ -75,15 +80,6 @@ where
 /// The experiment of a file, where it would go.
 pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&str>) -> Result<Subject> {
     let target = Target::new(object, world, namespace)?;
-    if object.kind != "NetworkChaos" {
-        return Err(Failure::bad_input(format!(
-            "{}: plan shows network faults only, in this release",
-            target.label()
-        ))
-        .cure("see what it would select with `squall get pods -l …`"));
-    }
-    let mut chaos = Box::new(NetworkChaos::deserialize(&object.value)?);
-    chaos.metadata.namespace = Some(target.namespace.clone());
     let stored = match target.api.get_opt(&target.name).await {
         Ok(stored) => stored,
         // A kind that the API server does not have yet.
@@ -93,13 +89,34 @@ pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&s
     let exists = stored
         .as_ref()
         .map(|stored| progress::word(&run::status(stored), stored.metadata.deletion_timestamp.is_some()));
-    chaos.metadata.uid = stored.and_then(|stored| stored.metadata.uid);
-    let hosts = resolve(&chaos.spec.external_targets).await;
-    Ok(Subject { label: target.label(), chaos, exists, hosts })
+    let mut experiment = object.experiment.clone();
+    let metadata = match &mut experiment {
+        Experiment::NetworkChaos(chaos) => &mut chaos.metadata,
+        Experiment::PodChaos(chaos) => &mut chaos.metadata,
+    };
+    metadata.namespace = Some(target.namespace.clone());
+    metadata.uid = stored.and_then(|stored| stored.metadata.uid);
+    let text = |path: &str| object.value.pointer(path).and_then(serde_json::Value::as_str).map(str::to_owned);
+    Ok(Subject {
+        label: target.label(),
+        action: text("/spec/action").unwrap_or_default(),
+        duration: text("/spec/duration").filter(|text| !text.is_empty()),
+        hosts: resolve(as_kind(&experiment).host_names()).await,
+        exists,
+        experiment,
+    })
 }
 
-async fn resolve(texts: &[String]) -> Hosts {
-    let lookups = peers::host_names(texts).into_iter().map(async |name| {
+/// What the experiment is to the controller.
+pub(super) fn as_kind(experiment: &Experiment) -> &dyn kind::Experiment {
+    match experiment {
+        Experiment::NetworkChaos(chaos) => &**chaos,
+        Experiment::PodChaos(chaos) => &**chaos,
+    }
+}
+
+async fn resolve(names: BTreeSet<String>) -> Hosts {
+    let lookups = names.into_iter().map(async |name| {
         let lookup = timeout(PATIENCE, tokio::net::lookup_host((name.clone(), 0))).await;
         let addresses = match lookup {
             Ok(Ok(found)) => found.map(|address| address.ip()).collect(),

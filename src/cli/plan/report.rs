@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::Peer;
+use crate::api::{NetworkEffect, NetworkEnd, NetworkRule, Peer, PodKill};
 
 /// How many peers a line names before it counts the others.
 const NAMED: usize = 4;
@@ -32,6 +32,8 @@ pub(super) struct Report {
     pub(super) action: String,
     /// `runs`, `waits` or `refused`.
     pub(super) verdict: Verdict,
+    /// Whether it is done once and leaves nothing to undo.
+    pub(super) one_shot: bool,
     /// How long it would last, as the file says it; absent: until it is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) duration: Option<String>,
@@ -64,6 +66,9 @@ pub(super) struct OnNode {
 pub(super) struct OnTarget {
     /// `namespace/pod`.
     pub(super) pod: String,
+    /// The container, for faults that act on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<String>,
     /// `.` for `spec.selector`, `.Target` for `spec.target.selector`.
     pub(super) selector_key: String,
     /// Its addresses.
@@ -72,16 +77,20 @@ pub(super) struct OnTarget {
     pub(super) changes: Vec<Change>,
 }
 
-/// One change of a pod's network.
+/// One change of a pod.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Change {
-    /// `drop`.
+    /// `drop` (packets), `delete` or `evict` (the pod), `replace` (its images) or `kill` (a container).
     pub(super) effect: String,
-    /// `egress` or `ingress`, seen from the pod.
-    pub(super) direction: String,
-    /// The interface in the pod.
-    pub(super) device: String,
-    /// To or from whom; absent: everybody.
+    /// The same in words.
+    pub(super) what: String,
+    /// Of packets: `egress` or `ingress`, seen from the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) direction: Option<String>,
+    /// Of packets: the interface in the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<String>,
+    /// Of packets: to or from whom; absent: everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peers: Option<Vec<Peer>>,
 }
@@ -124,8 +133,11 @@ impl Report {
     /// As text.
     pub(super) fn lines(&self) -> Vec<String> {
         let targets: usize = self.nodes.iter().map(|node| node.targets.len()).sum();
-        let time =
-            self.duration.as_ref().map_or("until it is stopped".to_owned(), |time| format!("for {time}"));
+        let time = match &self.duration {
+            _ if self.one_shot => "once".to_owned(),
+            Some(time) => format!("for {time}"),
+            None => "until it is stopped".to_owned(),
+        };
         let verdict = match self.verdict {
             Verdict::Runs => format!(
                 "{} on {} of {}, {time}",
@@ -163,34 +175,70 @@ impl OnNode {
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.node.clone()];
         for target in &self.targets {
-            lines.push(format!("  {} ({})", target.pod, target.addresses.join(", ")));
+            let container = target.container.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+            lines.push(format!("  {}{container} ({})", target.pod, target.addresses.join(", ")));
             if target.changes.is_empty() {
                 lines.push("    nothing; the fault is at the other end".to_owned());
             }
-            lines.extend(target.changes.iter().map(|change| format!("    {}", change.line())));
+            lines.extend(target.changes.iter().map(|change| format!("    {}", change.what)));
         }
         lines
     }
 }
 
 impl Change {
-    fn line(&self) -> String {
-        let (what, towards) = match self.direction.as_str() {
-            "egress" => ("leaves on", "for"),
-            _ => ("arrives on", "from"),
+    /// What happens at one end of a network fault.
+    pub(super) fn network(end: &NetworkEnd) -> Vec<Self> {
+        let rules = [("egress", &end.egress), ("ingress", &end.ingress)];
+        let change = |(direction, rule): (&str, &Option<NetworkRule>)| {
+            let NetworkRule { action: NetworkEffect::Drop, peers } = rule.as_ref()?;
+            let (leaves, towards) =
+                if direction == "egress" { ("leaves", "for") } else { ("arrives", "from") };
+            Some(Self {
+                effect: "drop".to_owned(),
+                what: format!("drop what {leaves} on {} {towards} {}", end.device, named(peers.as_deref())),
+                direction: Some(direction.to_owned()),
+                device: Some(end.device.clone()),
+                peers: peers.clone(),
+            })
         };
-        let peers = match &self.peers {
-            None => "anybody".to_owned(),
-            Some(peers) if peers.is_empty() => "nobody: no peer has an address".to_owned(),
-            Some(peers) => {
-                let mut named: Vec<_> = peers.iter().take(NAMED).map(peer).collect();
-                if peers.len() > NAMED {
-                    named.push(format!("and {} more", peers.len() - NAMED));
-                }
-                named.join(", ")
+        rules.into_iter().filter_map(change).collect()
+    }
+
+    /// The pod is deleted or evicted.
+    pub(super) fn pod_kill(kill: &PodKill) -> Self {
+        let effect = if kill.evict { "evict" } else { "delete" };
+        Self::whole(effect, &format!("{effect} it, with {} s to end by itself", kill.grace_period_seconds))
+    }
+
+    /// The pod's images are replaced.
+    pub(super) fn pod_failure() -> Self {
+        Self::whole("replace", "replace the image of every container by one that only waits")
+    }
+
+    /// A container is killed.
+    pub(super) fn container_kill() -> Self {
+        Self::whole("kill", "kill its processes (SIGKILL)")
+    }
+
+    fn whole(effect: &str, what: &str) -> Self {
+        let (effect, what) = (effect.to_owned(), what.to_owned());
+        Self { effect, what, direction: None, device: None, peers: None }
+    }
+}
+
+/// The first few peers, and how many more there are.
+fn named(peers: Option<&[Peer]>) -> String {
+    match peers {
+        None => "anybody".to_owned(),
+        Some([]) => "nobody: no peer has an address".to_owned(),
+        Some(peers) => {
+            let mut named: Vec<_> = peers.iter().take(NAMED).map(peer).collect();
+            if peers.len() > NAMED {
+                named.push(format!("and {} more", peers.len() - NAMED));
             }
-        };
-        format!("{} what {what} {} {towards} {peers}", self.effect, self.device)
+            named.join(", ")
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::compute::report;
 use super::gather::{Cluster, Subject};
 use super::report::{Report, Verdict};
-use crate::api::{Injection, NetworkChaos};
+use crate::api::{Injection, NetworkChaos, PodChaos};
 use crate::cli::status::undocumented;
 use crate::experiment::world::World;
+use crate::manifest::Experiment;
 
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
     Arc::new(serde_json::from_value(value).unwrap())
@@ -85,11 +86,33 @@ fn subject(changes: &Value) -> Subject {
     }
     let chaos: NetworkChaos = serde_json::from_value(json!({
         "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos",
-        "metadata": {"namespace": "default", "name": "cut"}, "spec": spec,
+        "metadata": {"namespace": "default", "name": "cut"}, "spec": &spec,
     }))
     .unwrap();
-    let label = "networkchaos.chaos-mesh.org/cut".to_owned();
-    Subject { label, chaos: Box::new(chaos), exists: None, hosts: std::collections::BTreeMap::new() }
+    subject_of(Experiment::NetworkChaos(Box::new(chaos)), "networkchaos", &spec)
+}
+
+fn subject_of(experiment: Experiment, kind: &str, spec: &Value) -> Subject {
+    let text = |field: &str| spec[field].as_str().map(str::to_owned);
+    Subject {
+        label: format!("{kind}.chaos-mesh.org/cut"),
+        action: text("action").unwrap(),
+        duration: text("duration"),
+        experiment,
+        exists: None,
+        hosts: std::collections::BTreeMap::new(),
+    }
+}
+
+/// A fault of the web pods themselves.
+fn pod_chaos(action: &str) -> Report {
+    let spec = json!({"action": action, "mode": "all", "selector": {"labelSelectors": {"app": "web"}}, "gracePeriod": 5});
+    let chaos: PodChaos = serde_json::from_value(json!({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos",
+        "metadata": {"namespace": "default", "name": "cut"}, "spec": &spec,
+    }))
+    .unwrap();
+    report(&subject_of(Experiment::PodChaos(Box::new(chaos)), "podchaos", &spec), &cluster())
 }
 
 fn planned(changes: &Value) -> Report {
@@ -159,6 +182,23 @@ fn probes_that_cannot_pass_are_held_against_the_duration() {
     // One from the nodes does not.
     let nodes = planned(&json!({"target": null, "externalTargets": ["192.168.0.0/24"]})).warnings;
     assert_eq!(restarts(&nodes), 2, "{nodes:?}");
+}
+
+#[test]
+fn a_killed_pod_that_nobody_owns_is_warned_of() {
+    let report = pod_chaos("pod-kill");
+    let lines = report.lines();
+    assert_eq!(lines[0], "podchaos.chaos-mesh.org/cut in default: pod-kill on 3 targets of 2 nodes, once");
+    assert!(lines.contains(&"      delete it, with 5 s to end by itself".to_owned()), "{lines:?}");
+    assert_eq!(report.warnings.len(), 3, "{report:?}");
+    assert!(report.warnings[0].contains("belongs to no controller"), "{report:?}");
+}
+
+#[test]
+fn pods_that_cannot_fail_are_refused() {
+    let report = pod_chaos("pod-failure");
+    assert_eq!(report.verdict, Verdict::Refused, "nobody would mend bare pods: {report:?}");
+    assert!(report.excluded.iter().any(|pod| pod.reason.contains("bare")), "{report:?}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ struct OnTarget {
     id: String,
     /// `.` for `spec.selector`, `.Target` for `spec.target.selector`.
     selector_key: String,
-    /// `Waiting`, `Injected`, `Recovered`, `Failed` or `Stuck`.
+    /// `Waiting`, `Injected`, `Done`, `Recovered`, `Failed` or `Stuck`.
     phase: String,
     /// What was read back from the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]

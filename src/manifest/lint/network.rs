@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::Lint;
 use crate::api::scalar::{ExternalTarget, external_target, percent};
-use crate::api::{GoDuration, NetworkChaosSpec};
-use crate::experiment::plan;
+use crate::api::{GoDuration, NetworkChaos, NetworkChaosSpec};
+use crate::experiment::kind::Experiment as _;
 
 const MILLISECOND: i64 = 1_000_000;
 
@@ -36,8 +36,8 @@ pub(super) fn lint(lint: &mut Lint<'_>) {
 
 /// The file is right and a later release will run it, so this is no error of the file.
 fn not_injected(lint: &mut Lint<'_>) {
-    let spec = NetworkChaosSpec::deserialize(lint.spec).ok();
-    if let Some(problem) = spec.as_ref().and_then(plan::unsupported) {
+    let Ok(spec) = NetworkChaosSpec::deserialize(lint.spec) else { return };
+    if let Some(problem) = NetworkChaos::new("", spec).unsupported() {
         lint.warn(problem.path, problem.what, problem.cure);
     }
 }
