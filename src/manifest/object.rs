@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Resource;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::finding::Finding;
@@ -21,12 +23,16 @@ pub struct Object {
     pub name: String,
     /// The namespace that the file names, if it names one.
     pub namespace: Option<String>,
-    /// The object as it is to be sent: as it was written, without what only the server writes. The type of
-    /// its kind in [`crate::api`] reads it.
+    /// The object as it is to be sent: as it was written, without what only the server writes.
     pub value: Value,
 }
 
 impl Object {
+    /// The object as the type of its kind, with its defaults; nothing if `K` is the type of another kind.
+    pub fn typed<K: Resource<DynamicType = ()> + DeserializeOwned>(&self) -> Option<K> {
+        (K::kind(&()) == self.kind).then(|| K::deserialize(&self.value).ok()).flatten()
+    }
+
     /// How long it is to last; nothing if until somebody stops it.
     pub fn duration(&self) -> Option<Duration> {
         let text = self.value.pointer("/spec/duration")?.as_str()?;

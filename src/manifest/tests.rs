@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::api::{Direction, Injection, NetworkChaos};
 
 fn first(bytes: &[u8]) -> String {
     let manifest = read(bytes);
@@ -68,6 +69,9 @@ fn how_long_an_experiment_is_to_last() {
         );
         let object = read(text.as_bytes()).objects.remove(0);
         assert_eq!(object.duration().map(|time| time.as_secs()), expected, "{duration}");
+        let typed: NetworkChaos = object.typed().unwrap();
+        assert_eq!(typed.spec.direction, Direction::To, "with its defaults");
+        assert!(object.typed::<Injection>().is_none(), "of its own kind only");
     }
 }
 
