@@ -131,6 +131,10 @@ impl Kernel for Networks {
         Ok("read back".to_owned())
     }
 
+    fn kill(&mut self, _pod: &str, container: &str) -> Result<String, FaultError> {
+        Ok(format!("{container} ended"))
+    }
+
     fn compare(&mut self, pod: &str, _before: &Before) -> Result<(), FaultError> {
         self.0.borrow_mut().open.remove(pod);
         Ok(())

@@ -246,6 +246,7 @@ impl Daemon {
             let all: BTreeMap<_, _> =
                 mine().map(|(name, injection)| (name.clone(), Arc::clone(injection))).collect();
             let list = all.values().map(|injection| Injection::clone(injection)).collect();
+            self.engine.tell(Input::Halts(Vec::new()), here);
             self.engine.tell(Input::Snapshot(list), here);
             *told = true;
             let fresh = all.values().cloned().collect();

@@ -305,6 +305,7 @@ impl Sim {
                 world: &world,
                 hosts: &Hosts::new(),
                 limits: &self.limits,
+                halts: &[],
                 now: self.wall(),
             }));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod, Probe};
 use kube::ResourceExt;
 
+use super::gather::Experiment;
 use super::gather::as_kind;
 use super::report::counted;
 use crate::api::{
@@ -15,7 +16,6 @@ use crate::api::{
 };
 use crate::experiment::plan::{Chosen, NodePlan};
 use crate::experiment::world::World;
-use crate::manifest::Experiment;
 
 /// The kubelet's defaults of a probe (`core/v1`, `Probe`).
 const PERIOD: i32 = 10;

@@ -12,7 +12,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::api::{Injection, SYSTEM_NAMESPACE};
+use crate::api::{Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
 use crate::cli::apply::Target;
 use crate::cli::exit::{Failure, Result, why};
 use crate::cli::progress;
@@ -21,7 +21,7 @@ use crate::cli::world::World as Where;
 use crate::experiment::kind;
 use crate::experiment::peers::Hosts;
 use crate::experiment::world::World;
-use crate::manifest::{Experiment, Object};
+use crate::manifest::Object;
 
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -89,7 +89,9 @@ pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&s
     let exists = stored
         .as_ref()
         .map(|stored| progress::word(&run::status(stored), stored.metadata.deletion_timestamp.is_some()));
-    let mut experiment = object.experiment.clone();
+    let mut experiment = Experiment::of(object).ok_or_else(|| {
+        Failure::bad_input(format!("{}: not an experiment of this release", target.label()))
+    })?;
     let metadata = match &mut experiment {
         Experiment::NetworkChaos(chaos) => &mut chaos.metadata,
         Experiment::PodChaos(chaos) => &mut chaos.metadata,
@@ -105,6 +107,22 @@ pub(super) async fn subject(object: &Object, world: &Where, namespace: Option<&s
         exists,
         experiment,
     })
+}
+
+/// An experiment of a kind that this release runs.
+#[derive(Clone, Debug)]
+pub(super) enum Experiment {
+    /// A network fault.
+    NetworkChaos(Box<NetworkChaos>),
+    /// A fault of pods or their containers.
+    PodChaos(Box<PodChaos>),
+}
+
+impl Experiment {
+    fn of(object: &Object) -> Option<Self> {
+        let network = object.typed().map(|chaos| Self::NetworkChaos(Box::new(chaos)));
+        network.or_else(|| object.typed().map(|chaos| Self::PodChaos(Box::new(chaos))))
+    }
 }
 
 /// What the experiment is to the controller.
