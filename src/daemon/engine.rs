@@ -74,15 +74,26 @@ struct Heartbeat {
 #[derive(Debug, Default)]
 struct Pod {
     installed: Option<TablePlan>,
+    /// The last change or look was not read back: the kernel may hold something else than `installed`.
+    doubtful: bool,
     before: Option<Before>,
     verified: Duration,
     retry: Option<Retry>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// When to try again what failed. What should be by now is another thing is tried at once.
+#[derive(Debug)]
 struct Retry {
     at: Duration,
     pause: Duration,
+    plan: Option<TablePlan>,
+}
+
+impl Pod {
+    /// Whether something of ours may be in its network.
+    const fn carries(&self) -> bool {
+        self.installed.is_some() || self.doubtful
+    }
 }
 
 impl<K: Kernel> Engine<K> {
@@ -106,7 +117,9 @@ impl<K: Kernel> Engine<K> {
             Input::Snapshot(all) => {
                 let names: BTreeSet<_> = all.iter().filter_map(|one| one.metadata.name.clone()).collect();
                 for (name, tracked) in &mut self.injections {
-                    tracked.deleted |= !names.contains(name);
+                    let gone = !names.contains(name);
+                    tracked.deleted |= gone;
+                    tracked.gone |= gone;
                 }
                 for injection in all {
                     self.applied(injection, now);
@@ -173,7 +186,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Whether nothing of ours is in the kernel.
     pub fn is_clear(&self) -> bool {
-        self.pods.values().all(|pod| pod.installed.is_none())
+        self.pods.values().all(|pod| !pod.carries())
     }
 
     fn decide(&mut self, now: Now) {
@@ -203,19 +216,20 @@ impl<K: Kernel> Engine<K> {
     /// Every pod that is a target, or still carries something.
     fn concerned(&self) -> BTreeSet<String> {
         let targets = self.injections.values().flat_map(|tracked| &tracked.targets);
-        let carrying = self.pods.iter().filter(|(_, pod)| pod.installed.is_some());
+        let carrying = self.pods.iter().filter(|(_, pod)| pod.carries());
         targets.map(|target| target.target.uid.clone()).chain(carrying.map(|(uid, _)| uid.clone())).collect()
     }
 
     fn settle_pod(&mut self, uid: &str, now: Now) -> Result<(), JournalError> {
         let plan = self.plan(uid);
         let pod = self.pods.entry(uid.to_owned()).or_default();
-        if pod.retry.is_some_and(|retry| now.boot < retry.at) {
+        if pod.retry.as_ref().is_some_and(|retry| now.boot < retry.at && retry.plan == plan) {
             return Ok(());
         }
         let unsettled = self.injections.values().any(|tracked| tracked.unsettled(uid));
         let pod = self.pods.entry(uid.to_owned()).or_default();
-        if pod.installed == plan && !unsettled {
+        if pod.installed == plan && !pod.doubtful && !unsettled {
+            pod.retry = None;
             self.verify(uid, now);
             return Ok(());
         }
@@ -234,6 +248,9 @@ impl<K: Kernel> Engine<K> {
         match self.kernel.set_network(uid, plan.as_ref()) {
             Ok(evidence) => self.succeeded(uid, plan, &evidence, now),
             Err(error) => {
+                // What the kernel refuses leaves no trace, what it does not list may be there all the same.
+                let pod = self.pods.entry(uid.to_owned()).or_default();
+                pod.doubtful |= matches!(error, FaultError::NotReadBack(_));
                 self.failed(uid, &error, now);
                 Ok(())
             }
@@ -277,6 +294,7 @@ impl<K: Kernel> Engine<K> {
         let pod = self.pods.entry(uid.to_owned()).or_default();
         let undone = plan.is_none();
         pod.installed = plan;
+        pod.doubtful = false;
         pod.verified = now.boot;
         pod.retry = None;
         let mut text = evidence.to_owned();
@@ -307,7 +325,7 @@ impl<K: Kernel> Engine<K> {
     fn failed(&mut self, uid: &str, error: &FaultError, now: Now) {
         let mut text = format!("{}; {}", error.chain(), error.cure());
         truncate(&mut text);
-        let carries = self.pods.get(uid).is_some_and(|pod| pod.installed.is_some());
+        let carries = self.pods.get(uid).is_some_and(Pod::carries);
         for tracked in self.injections.values_mut() {
             tracked.failed(uid, &text, carries, now);
         }
@@ -315,9 +333,11 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn retry_later(&mut self, uid: &str, now: Now) {
+        let plan = self.plan(uid);
         let pod = self.pods.entry(uid.to_owned()).or_default();
-        let pause = pod.retry.map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_MOST));
-        pod.retry = Some(Retry { at: now.boot + pause, pause });
+        let again = pod.retry.take().filter(|retry| retry.plan == plan);
+        let pause = again.map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_MOST));
+        pod.retry = Some(Retry { at: now.boot + pause, pause, plan });
     }
 
     /// Reads back from time to time what should still be there. If it is not, the next call injects again.
@@ -330,6 +350,7 @@ impl<K: Kernel> Engine<K> {
         if let Err(error) = self.kernel.verify(uid, plan) {
             tracing::warn!(pod = uid, error = %error.chain(), "an injected fault is not in the kernel any more");
             pod.installed = None;
+            pod.doubtful = true;
             self.failed(uid, &error, now);
         }
     }
@@ -367,9 +388,11 @@ impl<K: Kernel> Engine<K> {
         let changes = self.injections.values().filter_map(|tracked| {
             next_change(&tracked.facts(&self.halts, self.heartbeat.changed, self.stopping, now))
         });
-        let retries = self.pods.values().filter_map(|pod| Some(pod.retry?.at));
-        let checks = self.pods.values().filter(|pod| pod.installed.is_some());
-        changes.chain(retries).chain(checks.map(|pod| pod.verified + VERIFY_EVERY)).min()
+        let pods = self.pods.values().filter_map(|pod| match &pod.retry {
+            Some(retry) => Some(retry.at),
+            None => pod.installed.is_some().then(|| pod.verified + VERIFY_EVERY),
+        });
+        changes.chain(pods).min()
     }
 }
 

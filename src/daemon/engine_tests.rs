@@ -3,7 +3,7 @@ use crate::api::{
     ExperimentReference, Fault, InjectionSpec, InjectionTarget, NetworkEffect, NetworkEnd, NetworkFault,
     NetworkRule, TargetPhase,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 const START: u64 = 1_000;
@@ -13,6 +13,8 @@ const START: u64 = 1_000;
 struct Simulated {
     tables: BTreeMap<String, TablePlan>,
     failing: bool,
+    /// Changes are made, and then not found.
+    unreadable: bool,
     /// Everything that was changed, in order, to be held against the journal.
     changes: usize,
     journal: Option<std::path::PathBuf>,
@@ -36,6 +38,9 @@ impl Kernel for Simulated {
                 self.tables.insert(pod.into(), plan.clone());
             }
             None => drop(self.tables.remove(pod)),
+        }
+        if self.unreadable {
+            return Err(FaultError::NotReadBack("simulated".into()));
         }
         Ok(format!("{} tables", self.tables.len()))
     }
@@ -225,6 +230,7 @@ fn an_injection_that_vanished_while_the_watch_was_away_is_undone() {
     bench.tell(Input::Snapshot(vec![injection("two", |_| {})]));
     let rules = |bench: &Bench| bench.engine.kernel.tables["a"].chains[0].rules.len();
     assert_eq!(rules(&bench), 1);
+    assert_eq!(bench.engine.injections.len(), 1, "it is not followed any longer");
 }
 
 #[test]
@@ -298,6 +304,76 @@ fn what_somebody_else_removed_is_injected_again() {
     bench.engine.kernel.tables.clear();
     bench.pass(11, true);
     assert_eq!(bench.tables(), 2);
+}
+
+#[test]
+fn what_was_injected_and_not_read_back_is_undone() {
+    let mut bench = Bench::new();
+    bench.engine.kernel.unreadable = true;
+    let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    assert_eq!((bench.tables(), phases(&statuses["one"])), (2, vec![TargetPhase::Failed; 2]));
+    let paused = || Box::new(injection("one", |spec| spec.paused = true));
+    let statuses = bench.tell(Input::Applied(paused()));
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Stuck; 2], "nobody knows that it is gone");
+    bench.engine.kernel.unreadable = false;
+    let statuses = bench.pass(1, true);
+    assert_eq!((bench.tables(), phases(&statuses["one"])), (0, vec![TargetPhase::Recovered; 2]));
+    assert!(bench.engine.is_clear());
+}
+
+#[test]
+fn another_wish_does_not_wait_for_the_pause_of_a_failed_one() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.engine.kernel.failing = true;
+    bench.tell(Input::Applied(Box::new(injection("two", |_| {}))));
+    bench.pass(10, true);
+    bench.engine.kernel.failing = false;
+    let now = bench.now();
+    let wake = bench.engine.settle(now).wake.unwrap();
+    assert!(wake > now.boot, "asked to be called at {wake:?}, and it is {:?}", now.boot);
+    bench.tell(Input::Deleted("two".into()));
+    bench.tell(Input::Deleted("one".into()));
+    assert_eq!(bench.tables(), 0);
+}
+
+#[test]
+fn a_run_goes_on_after_a_boot_with_the_time_that_is_left() {
+    let mut bench = Bench::new();
+    let statuses = bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    let mut known = injection("one", |_| {});
+    known.status = statuses.get("one").cloned();
+    bench.engine =
+        Engine::new(Simulated::default(), Journal::open(bench.folder.path(), "next boot").unwrap());
+    let wall = bench.now().wall + SignedDuration::from_secs(40);
+    let after_boot =
+        |seconds| Now { boot: Duration::from_secs(seconds), wall: wall + Duration::from_secs(seconds) };
+    for beat in ["1", "2"] {
+        bench.engine.tell(Input::Heartbeat(beat.into()), after_boot(5));
+    }
+    bench.engine.tell(Input::Snapshot(vec![known]), after_boot(5));
+    bench.engine.settle(after_boot(5));
+    assert_eq!(bench.tables(), 2);
+    bench.engine.settle(after_boot(19));
+    assert_eq!(bench.tables(), 2);
+    bench.engine.settle(after_boot(20));
+    assert_eq!(bench.tables(), 0, "40 s before the boot clock began, and 20 s after");
+}
+
+#[test]
+fn a_paused_run_keeps_its_time_over_a_restart() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.pass(20, true);
+    let mut paused = injection("one", |spec| spec.paused = true);
+    paused.status = bench.tell(Input::Applied(Box::new(paused.clone()))).remove("one");
+    assert_eq!(paused.status.as_ref().unwrap().elapsed.as_deref(), Some("20s"));
+    bench.restart();
+    bench.tell(Input::Snapshot(vec![paused.clone()]));
+    bench.pass(10, true);
+    paused.metadata.generation = Some(2);
+    let statuses = bench.tell(Input::Applied(Box::new(paused)));
+    assert_eq!(statuses["one"].elapsed.as_deref(), Some("20s"));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Before;
@@ -28,8 +28,8 @@ pub struct Record {
     pub uid: String,
     /// The number of the run.
     pub run: u32,
-    /// When the run was first injected, in nanoseconds of `CLOCK_BOOTTIME`.
-    pub started: Option<u64>,
+    /// When the run was first injected, in nanoseconds of `CLOCK_BOOTTIME`; negative if before this boot.
+    pub started: Option<i64>,
     /// Why the run is over.
     pub ended: Option<Absence>,
     /// How often the run was interrupted.
@@ -41,7 +41,7 @@ pub struct Record {
 impl Record {
     /// The run, as `wanted` reads it.
     pub fn as_run(&self) -> Run {
-        Run { number: self.run, started: self.started.map(Duration::from_nanos), ended: self.ended }
+        Run { number: self.run, started: self.started.map(SignedDuration::from_nanos), ended: self.ended }
     }
 }
 

@@ -73,7 +73,7 @@ pub trait Kernel {
     /// succeeds.
     ///
     /// # Errors
-    /// When the change failed, or was not read back.
+    /// When the change failed and nothing was changed; [`FaultError::NotReadBack`] when it may have been.
     fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError>;
 
     /// Compares what is there now with `before`. A pod that is gone has nothing left.

@@ -29,8 +29,8 @@ pub(super) struct Tracked {
     pub(super) targets: Vec<TargetStatus>,
     generation: i64,
     started_at: Option<Time>,
-    /// Since when the run stands still, if it does.
-    stopped: Option<Duration>,
+    /// Since when the run stands still, if it does; on the clock of [`Run::started`].
+    stopped: Option<SignedDuration>,
     interruptions: u32,
     reported: Option<InjectionStatus>,
 }
@@ -59,7 +59,7 @@ impl Tracked {
             targets: status.targets.clone(),
             generation: 0,
             started_at: status.started_at.clone(),
-            stopped: None,
+            stopped: stopped_of_status(&status, run),
             interruptions: interruptions + u32::from(was_present),
             reported: injection.status.clone(),
         };
@@ -113,8 +113,8 @@ impl Tracked {
             if reason.ends_run() {
                 self.run.ended.get_or_insert(reason);
             }
+            self.stopped.get_or_insert(boot(now));
             if self.wanted == Wanted::Present {
-                self.stopped = Some(now.boot);
                 self.interruptions += u32::from(reason == Absence::LeaseLost);
             }
         } else {
@@ -167,7 +167,7 @@ impl Tracked {
                 status.evidence = Some(evidence.to_owned());
             }
             if next == TargetPhase::Injected && self.run.started.is_none() {
-                self.run.started = Some(now.boot);
+                self.run.started = Some(boot(now));
                 self.started_at = Some(Time(now.wall));
             }
         }
@@ -202,7 +202,7 @@ impl Tracked {
             boot: boot.to_owned(),
             uid: self.uid.clone(),
             run: self.run.number,
-            started: self.run.started.and_then(|started| u64::try_from(started.as_nanos()).ok()),
+            started: self.run.started.and_then(|started| i64::try_from(started.as_nanos()).ok()),
             ended: self.run.ended,
             interruptions: self.interruptions,
             before: own.map(|(pod, before)| (pod.clone(), before.clone())).collect(),
@@ -228,8 +228,8 @@ impl Tracked {
         if said == Some(&status) {
             return None;
         }
-        let until = self.stopped.unwrap_or(now.boot);
-        let elapsed = self.run.started.map(|started| until.saturating_sub(started));
+        let until = self.stopped.unwrap_or_else(|| boot(now));
+        let elapsed = self.run.started.and_then(|started| until.saturating_sub(started).try_into().ok());
         status.elapsed = elapsed.map(|elapsed| GoDuration::from_std(elapsed).to_string());
         self.reported = Some(status.clone());
         Some(status)
@@ -248,14 +248,26 @@ fn waiting(target: &InjectionTarget, now: Now) -> TargetStatus {
     }
 }
 
+/// Now, on the clock of [`Run::started`].
+fn boot(now: Now) -> SignedDuration {
+    now.boot.try_into().unwrap_or(SignedDuration::MAX)
+}
+
+/// Since when a run stands still that an earlier process said to be paused: the time after that is not
+/// its own.
+fn stopped_of_status(status: &InjectionStatus, run: Run) -> Option<SignedDuration> {
+    let is_paused = status.wanted.as_deref() == Some(Absence::Paused.word());
+    let elapsed = status.elapsed.as_deref().filter(|_| is_paused && status.observed_run == run.number)?;
+    run.started?.checked_add(elapsed.parse::<GoDuration>().ok()?.to_std()?.try_into().ok()?)
+}
+
 /// The run as the status tells it, for a node whose journal is lost: after a reboot, or on a new disk.
 /// `CLOCK_BOOTTIME` began anew, so the wall clock must do; a run that is over stays over.
 fn run_of_status(status: &InjectionStatus, now: Now) -> Run {
     let since = status.started_at.as_ref().map(|at| now.wall.duration_since(at.0).max(SignedDuration::ZERO));
-    let started = since.and_then(|since| Duration::try_from(since).ok());
     Run {
         number: status.observed_run,
-        started: started.map(|since| now.boot.saturating_sub(since)),
+        started: since.map(|since| boot(now).saturating_sub(since)),
         // The exact reason matters to people only; to the run it matters that there is one.
         ended: status.ended.as_deref().map(|word| match word {
             "Halted" => Absence::Halted,

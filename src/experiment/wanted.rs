@@ -90,8 +90,9 @@ impl HaltScope {
 pub struct Run {
     /// Its number.
     pub number: u32,
-    /// When it was first injected on this node, on `CLOCK_BOOTTIME`.
-    pub started: Option<Duration>,
+    /// When it was first injected on this node, on `CLOCK_BOOTTIME`; negative if that was before the
+    /// machine's last boot.
+    pub started: Option<SignedDuration>,
     /// Why it is over, once it is.
     pub ended: Option<Absence>,
 }
@@ -155,11 +156,12 @@ fn absence(facts: &Facts<'_>) -> Option<Absence> {
     {
         return Some(reason);
     }
-    if facts.stopping {
-        return Some(Absence::DaemonStopping);
-    }
+    // Before the daemon's own end: that the run stands still is what the next one must know.
     if spec.paused {
         return Some(Absence::Paused);
+    }
+    if facts.stopping {
+        return Some(Absence::DaemonStopping);
     }
     if lease_end(facts).is_none_or(|end| facts.now.boot >= end) {
         return Some(Absence::LeaseLost);
@@ -183,8 +185,7 @@ fn nearest_end(facts: &Facts<'_>) -> Option<(SignedDuration, Absence)> {
     let cap = facts.spec.not_after.0.duration_since(facts.now.wall);
     let cap = (cap, Absence::NotAfterPassed);
     let elapsed = deadline_of_run(facts).and_then(|deadline| {
-        let left =
-            SignedDuration::try_from(deadline).ok()? - SignedDuration::try_from(facts.now.boot).ok()?;
+        let left = deadline.checked_sub(facts.now.boot.try_into().ok()?)?;
         Some((left, Absence::DurationElapsed))
     });
     elapsed.into_iter().chain([cap]).min_by_key(|(left, _)| *left)
@@ -192,11 +193,11 @@ fn nearest_end(facts: &Facts<'_>) -> Option<(SignedDuration, Absence)> {
 
 /// When the run has lasted as long as it should. A run that is paused does not move on, and a higher
 /// number in the spec is a run that has not begun.
-fn deadline_of_run(facts: &Facts<'_>) -> Option<Duration> {
+fn deadline_of_run(facts: &Facts<'_>) -> Option<SignedDuration> {
     if facts.spec.paused || facts.spec.run != facts.run.number {
         return None;
     }
-    facts.run.started?.checked_add(facts.spec.effective_remaining()?)
+    facts.run.started?.checked_add(facts.spec.effective_remaining()?.try_into().ok()?)
 }
 
 fn lease_end(facts: &Facts<'_>) -> Option<Duration> {

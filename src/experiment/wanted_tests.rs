@@ -38,7 +38,7 @@ fn facts(spec: &InjectionSpec) -> Facts<'_> {
     Facts {
         spec,
         deleted: false,
-        run: Run { number: 1, started: Some(seconds(1_000)), ended: None },
+        run: Run { number: 1, started: Some(SignedDuration::from_secs(1_000)), ended: None },
         stopping: false,
         halts: &[],
         heartbeat: Some(seconds(1_009)),
@@ -93,7 +93,8 @@ fn each_fact_alone() {
 #[test]
 fn a_spec_from_the_past_starts_nothing() {
     let old = spec();
-    let run = Run { number: 2, started: Some(seconds(1_000)), ended: Some(Absence::Halted) };
+    let run =
+        Run { number: 2, started: Some(SignedDuration::from_secs(1_000)), ended: Some(Absence::Halted) };
     assert_eq!(wanted(&Facts { run, ..facts(&old) }), Wanted::Absent(Absence::Halted));
 }
 
@@ -112,8 +113,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_run()(number in 0u32..4, started in prop::option::of(900u64..1_100), ended: bool) -> Run {
-        Run { number, started: started.map(seconds), ended: ended.then_some(Absence::DurationElapsed) }
+    fn any_run()(number in 0u32..4, started in prop::option::of(-50i64..1_100), ended: bool) -> Run {
+        Run { number, started: started.map(SignedDuration::from_secs), ended: ended.then_some(Absence::DurationElapsed) }
     }
 }
 

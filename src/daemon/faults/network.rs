@@ -84,7 +84,9 @@ impl PodNetworks {
 impl PodNetwork {
     fn install(&mut self, plan: &TablePlan) -> Result<String, FaultError> {
         nft::install(&mut self.netfilter, plan).map_err(|error| kernel("installing the table", error))?;
-        let state = self.read_back()?.ok_or_else(|| FaultError::NotReadBack("no table".to_owned()))?;
+        // From here on the table may be there, whatever comes back.
+        let state = self.read_back().map_err(|error| FaultError::NotReadBack(error.chain()))?;
+        let state = state.ok_or_else(|| FaultError::NotReadBack("no table".to_owned()))?;
         state.matches(plan).map_err(|difference| FaultError::NotReadBack(difference.to_string()))?;
         Ok(evidence(plan))
     }
