@@ -36,6 +36,10 @@ const LATE: Duration = Duration::from_secs(5);
 /// Beyond the lease, how long a daemon that does not answer is waited for.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// Beyond the lease, how long a daemon that answers that it cannot undo is waited for once the experiment
+/// itself is deleted: long enough to be seen, and an end.
+const GIVE_UP: Duration = Duration::from_mins(5);
+
 /// The `wanted` of a daemon that holds the fault to be due.
 pub const PRESENT: &str = "Present";
 
@@ -83,6 +87,8 @@ enum Release {
     Clear,
     /// Nobody can be asked, and nothing can be left: why.
     Unread(String),
+    /// Its daemon says that something is left; it goes on trying, but nobody waits for it any longer.
+    Left,
 }
 
 /// What should be.
@@ -106,8 +112,14 @@ pub fn step(input: &Input<'_>) -> Vec<Action> {
 
 /// What to do with Injections whose experiment is no more.
 pub fn abandon(injections: &[Arc<Injection>], world: &World, now: Timestamp) -> Vec<Action> {
+    let_go(injections, world, now, true)
+}
+
+/// Deletes these Injections, and releases those that may go. `last` tells that their experiment is gone or
+/// being deleted.
+fn let_go(injections: &[Arc<Injection>], world: &World, now: Timestamp, last: bool) -> Vec<Action> {
     let mut actions: Vec<_> = injections.iter().filter_map(|injection| deletion(injection)).collect();
-    let due = injections.iter().filter(|injection| release(injection, world, now).is_some());
+    let due = injections.iter().filter(|injection| release(injection, world, now, last).is_some());
     actions.extend(due.map(|injection| Action::ReleaseInjection(injection.name_any())));
     actions
 }
@@ -219,8 +231,9 @@ fn this_run(injection: &Injection) -> Option<&crate::api::InjectionStatus> {
     injection.status.as_ref().filter(|status| status.observed_run == injection.spec.run)
 }
 
-/// Whether an Injection that is being deleted may go, and why.
-fn release(injection: &Injection, world: &World, now: Timestamp) -> Option<Release> {
+/// Whether an Injection that is being deleted may go, and why. `last` tells that its experiment is gone or
+/// being deleted: nobody else could be held up, and nobody would look at what it says.
+fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> Option<Release> {
     let deleted = injection.metadata.deletion_timestamp.as_ref()?;
     let node = &injection.spec.node;
     let answered = injection.status.as_ref().filter(|status| {
@@ -242,7 +255,8 @@ fn release(injection: &Injection, world: &World, now: Timestamp) -> Option<Relea
             GoDuration::from_std(lease)
         )));
     }
-    None
+    let patience = lease.saturating_add(GIVE_UP);
+    (last && now >= after(deleted.0, patience)).then_some(Release::Left)
 }
 
 fn after(moment: Timestamp, duration: Duration) -> Timestamp {
@@ -269,10 +283,10 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         return vec![Action::RemoveFinalizer, Action::Emit(Event::normal("Deleted", note))];
     }
     let releases: Option<Vec<Release>> =
-        injections.iter().map(|injection| release(injection, world, *now)).collect();
+        injections.iter().map(|injection| release(injection, world, *now, deleted)).collect();
     let unread = |index: usize| match releases.as_ref()?.get(index)? {
         Release::Unread(why) => Some(why.clone()),
-        Release::Clear => None,
+        Release::Clear | Release::Left => None,
     };
     let targets =
         status::seen(injections.iter().enumerate().map(|(index, injection)| (&**injection, unread(index))));
@@ -311,7 +325,7 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
 
 /// Nothing to act on. What a changed selection no longer holds goes.
 fn wait(input: &Input<'_>, message: Option<String>) -> Vec<Action> {
-    let mut actions = abandon(input.injections, input.world, input.now);
+    let mut actions = let_go(input.injections, input.world, input.now, false);
     let targets = status::seen(input.injections.iter().map(|injection| (&**injection, None)));
     let paused = is_paused(input.chaos);
     let decided = Decided {
@@ -361,7 +375,7 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
     let planned = |injection: &&Arc<Injection>| plan.contains_key(&injection.spec.node);
     let unplanned: Vec<_> = injections.iter().filter(|injection| !planned(injection)).cloned().collect();
     actions.extend(unplanned.iter().filter_map(|injection| deletion(injection)));
-    let going = injections.iter().filter(|injection| release(injection, world, *now).is_some());
+    let going = injections.iter().filter(|injection| release(injection, world, *now, false).is_some());
     actions.extend(going.map(|injection| Action::ReleaseInjection(injection.name_any())));
     let paused = is_paused(chaos);
     let decided = Decided {
@@ -394,7 +408,7 @@ fn spec_for(
     let duration = chaos.spec.effective_duration().and_then(GoDuration::to_std);
     let (run, remaining) = match current {
         None => (1, duration),
-        Some(current) if current.spec.paused && !paused => {
+        Some(current) if current.spec.paused && !paused && stands_still(current) => {
             (current.spec.run.saturating_add(1), left(current))
         }
         // The first run lasts as long as the spec says now; what is left of a later one is known only here.
@@ -421,6 +435,12 @@ fn spec_for(
 
 fn lease_text(chaos: &NetworkChaos) -> Option<&str> {
     chaos.annotations().get(LEASE_ANNOTATION).map(String::as_str)
+}
+
+/// Whether the daemon has paused the run. One that has not yet may never see the pause, and the time that
+/// the run has used is not known: it goes on as the same run.
+fn stands_still(current: &Injection) -> bool {
+    this_run(current).is_some_and(|status| status.wanted.as_deref() == Some(Absence::Paused.word()))
 }
 
 /// What a paused run leaves for the next one.

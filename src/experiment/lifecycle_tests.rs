@@ -308,7 +308,7 @@ fn a_silent_daemon_holds_the_deletion_for_its_lease_and_ten_seconds() {
 }
 
 #[test]
-fn a_daemon_that_cannot_undo_is_believed() {
+fn a_daemon_that_cannot_undo_is_believed_but_not_for_ever() {
     let mut cluster = Cluster::new(&json!({}));
     cluster.work();
     cluster.delete();
@@ -316,11 +316,53 @@ fn a_daemon_that_cannot_undo_is_believed() {
     cluster.daemons();
     let stuck = cluster.injections.iter_mut().find(|injection| injection.spec.node == "n1").unwrap();
     stuck.status.as_mut().unwrap().targets[0].phase = TargetPhase::Stuck;
-    cluster.wait(3600);
+    cluster.wait(329);
     cluster.settle();
     assert_eq!(cluster.injections.len(), 2, "something is left: nothing is let go");
     let held = cluster.status();
     assert_eq!(held.condition(ConditionKind::AllRecovered).unwrap().status, "False");
+    cluster.wait(1);
+    cluster.settle();
+    assert!(cluster.chaos.is_none(), "the lease and five minutes are over");
+}
+
+#[test]
+fn an_experiment_that_is_only_over_waits_for_a_daemon_that_cannot_undo() {
+    let mut cluster = Cluster::new(&json!({"spec": {"duration": "60s"}}));
+    cluster.work();
+    cluster.wait(60);
+    cluster.daemons();
+    cluster.settle();
+    cluster.daemons();
+    let stuck = cluster.injections.iter_mut().find(|injection| injection.spec.node == "n1").unwrap();
+    stuck.status.as_mut().unwrap().targets[0].phase = TargetPhase::Stuck;
+    cluster.wait(3600);
+    cluster.settle();
+    assert_eq!(
+        cluster.injections.len(),
+        2,
+        "nobody is held up, and its daemon may still say that it is gone"
+    );
+    cluster.delete();
+    cluster.settle();
+    assert!(cluster.chaos.is_none());
+}
+
+#[test]
+fn a_pause_that_no_daemon_has_seen_does_not_start_the_time_anew() {
+    let pause = |paused: Value| json!({"metadata": {"annotations": {PAUSE_ANNOTATION: paused}}});
+    let mut cluster = Cluster::new(&json!({"spec": {"duration": "60s"}}));
+    cluster.work();
+    cluster.wait(50);
+    cluster.edit_spec(&pause("true".into()));
+    cluster.settle();
+    assert!(cluster.injections.iter().all(|injection| injection.spec.paused));
+    cluster.edit_spec(&pause(Value::Null));
+    cluster.settle();
+    for injection in &cluster.injections {
+        let spec = &injection.spec;
+        assert_eq!((spec.paused, spec.run, spec.remaining.as_deref()), (false, 1, Some("1m0s")));
+    }
 }
 
 #[test]
