@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn the_table_says_what_the_crds_say() {
-        let crds = [NetworkChaos::crd(), Injection::crd(), Halt::crd()];
+        let crds = [NetworkChaos::crd(), PodChaos::crd(), Injection::crd(), Halt::crd()];
+        assert_eq!(crds.len(), custom_kinds().len());
         for (custom, crd) in custom_kinds().iter().zip(crds) {
             let version = &crd.spec.versions[0];
             assert_eq!(

@@ -373,6 +373,7 @@ fn a_run_goes_on_after_a_boot_with_the_time_that_is_left() {
     for beat in ["1", "2"] {
         bench.engine.tell(Input::Heartbeat(beat.into()), after_boot(5));
     }
+    bench.engine.tell(Input::Halts(Vec::new()), after_boot(5));
     bench.engine.tell(Input::Snapshot(vec![known]), after_boot(5));
     bench.engine.settle(after_boot(5));
     assert_eq!(bench.tables(), 2);

@@ -344,7 +344,12 @@ fn obey(injection: &Injection) -> InjectionStatus {
         status.ended = Some("DurationElapsed".to_owned());
     }
     let absent = injection.metadata.deletion_timestamp.is_some() || status.ended.is_some() || spec.paused;
-    status.wanted = Some(if absent { "Absent" } else { "Present" }.to_owned());
+    let word = match (absent, injection.metadata.deletion_timestamp.is_some()) {
+        (false, _) => "Present",
+        (true, true) => "Deleted",
+        (true, false) => "Paused",
+    };
+    status.wanted = Some(word.to_owned());
     if spec.paused {
         status.elapsed = Some("0s".to_owned());
     }

@@ -163,7 +163,7 @@ async fn plan_explains_and_changes_nothing() {
         plan.out
     );
     assert!(
-        plan.out.contains("\n    default/mongo-0 (10.0.1.1)\n      drop what leaves on eth0 for anybody\n"),
+        plan.out.contains("\n    default/mongo-0 (10.0.1.1)\n      drop what leaves on eth0 for 192.0.2.1\n"),
         "{}",
         plan.out
     );
