@@ -24,7 +24,6 @@ use squall::daemon::sys::netlink::{Protocol, Socket};
 use squall::daemon::sys::netns::NetNs;
 use squall::daemon::sys::nft;
 use squall::network::partition::TABLE;
-use squall::network::table::Family;
 
 /// Starts that are timed.
 const STARTS: usize = 10;
@@ -112,8 +111,8 @@ fn socket_in(pid: i32) -> Result<Socket, Box<dyn std::error::Error>> {
 /// Lists tables until ours is there, or is not.
 fn wait(socket: &mut Socket, there: bool, begun: Instant) -> Duration {
     loop {
-        let table = nft::read_back(socket, Family::Inet, TABLE).expect("the kernel's tables");
-        if table.is_some() == there {
+        let tables = nft::list_tables(socket).expect("the kernel's tables");
+        if tables.iter().any(|table| table.name == TABLE) == there {
             return begun.elapsed();
         }
         assert!(begun.elapsed() < PATIENCE, "no table within {PATIENCE:?}");
