@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the program under test is a child")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Home {
 
     /// Starts a verb beside the playground and writes `input` to it.
     pub(crate) fn squall(&self, arguments: &[&str], input: &str) -> Child {
-        let mut child = self.command().args(arguments).stdin(Stdio::piped()).spawn().expect("start squall");
+        let mut child = start(self.command().args(arguments).stdin(Stdio::piped()));
         child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("write to squall");
         child
     }
@@ -78,7 +78,7 @@ impl Home {
     pub(crate) fn spawn(&self, name: &str) -> Playground {
         let mut command = self.command();
         command.args(["playground", "--headless", "--name", name]).stdin(Stdio::null());
-        let mut child = command.spawn().expect("start squall");
+        let mut child = start(&mut command);
         let socket = self.folder.path().join(format!("run/squall/{name}.sock"));
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -135,6 +135,20 @@ impl Home {
                 return Err(left.iter().map(name).collect());
             }
             thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Starts a copy of the program. While another thread forks, its child holds our descriptors for a moment, also
+/// one that a copy was written through: then the kernel says that the file is busy (`ETXTBSY`).
+fn start(command: &mut Command) -> Child {
+    let begun = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begun.elapsed() < PATIENCE => {
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            started => return started.expect("start squall"),
         }
     }
 }
