@@ -2,5 +2,7 @@
 //!
 //! Pure: no file system, no sockets, no clock. `daemon::sys` turns the data into netlink messages.
 
+pub mod netem;
 pub mod partition;
+pub mod qdisc;
 pub mod table;

@@ -1,0 +1,204 @@
+//! What shaping does to packets, in the terms of netem (`net/sched/sch_netem.c`), whichever back end does it.
+
+use std::time::Duration;
+
+/// A probability as netem counts it: a fraction of `2^32 - 1` (`linux/pkt_sched.h`, `struct tc_netem_qopt`).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct Probability(pub u32);
+
+impl Probability {
+    /// It never happens.
+    pub const NEVER: Self = Self(0);
+
+    /// It always happens.
+    pub const ALWAYS: Self = Self(u32::MAX);
+
+    /// From percent; below 0 is never, above 100 always.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value was brought into the range of u32 before"
+    )]
+    pub fn from_percent(percent: f64) -> Self {
+        let share = (percent / 100.0).clamp(0.0, 1.0);
+        Self((share * f64::from(u32::MAX)).round() as u32)
+    }
+
+    /// As a number from 0 to 1.
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / f64::from(u32::MAX)
+    }
+
+    /// That at least one of two independent events happens: `1 - (1 - a)(1 - b)`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let (a, b) = (u64::from(self.0), u64::from(other.0));
+        let most = u64::from(u32::MAX);
+        // Rounded down once, on whole numbers, so that the order of the two does not matter.
+        let neither = (most - a) * (most - b) / most;
+        Self(u32::try_from(most - neither).unwrap_or(u32::MAX))
+    }
+}
+
+/// Something that happens to some packets.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct Chance {
+    /// How often.
+    pub probability: Probability,
+    /// How much it depends on what happened to the packet before.
+    pub correlation: Probability,
+}
+
+impl Chance {
+    /// Both of two faults at work. The correlation of a mix is netem's of neither; the greater one is taken.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            probability: self.probability.or(other.probability),
+            correlation: self.correlation.max(other.correlation),
+        }
+    }
+}
+
+/// Everything that is done to the packets of one class.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct Netem {
+    /// How long each packet waits, in nanoseconds.
+    pub latency: u64,
+    /// How far that varies up and down, evenly spread, in nanoseconds.
+    pub jitter: u64,
+    /// How much a packet's wait depends on that of the one before.
+    pub correlation: Probability,
+    /// Packets that are lost.
+    pub loss: Chance,
+    /// Packets that are sent twice.
+    pub duplicate: Chance,
+    /// Packets of which one bit is flipped.
+    pub corrupt: Chance,
+    /// Packets that are sent at once while the others wait.
+    pub reorder: Chance,
+    /// Only every so many-th packet may be sent at once; 0 if none is.
+    pub gap: u32,
+    /// Bytes per second; no limit at 0.
+    pub rate: u64,
+}
+
+/// Packets that may wait for each nanosecond of delay, as `1 / PER_PACKET`: a million a second, more than one core
+/// sends.
+const PER_PACKET: u64 = 1_000;
+
+/// Packets that may wait whatever the delay: netem's own default (`tc-netem(8)`, limit).
+const LIMIT_LEAST: u64 = 1_000;
+
+/// Packets that may wait at most, so that a long delay cannot fill the memory.
+const LIMIT_MOST: u64 = 500_000;
+
+impl Netem {
+    /// The longest that a packet can wait.
+    pub const fn longest(&self) -> Duration {
+        Duration::from_nanos(self.latency.saturating_add(self.jitter))
+    }
+
+    /// How many packets may wait. With netem's default of 1,000, 150 ms of delay would let no more than 6,667 packets
+    /// a second pass, and nobody would be told.
+    pub fn limit(&self) -> u32 {
+        let waiting = self.latency.saturating_add(self.jitter) / PER_PACKET;
+        let limit = LIMIT_LEAST.saturating_add(waiting).min(LIMIT_MOST);
+        u32::try_from(limit).unwrap_or(u32::MAX)
+    }
+
+    /// Both of two faults at work on one packet: waits add up, losses combine, the lower rate counts.
+    /// Commutative, and associative but for the last digit of a probability.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let lower = |a: u64, b: u64| if a == 0 || b == 0 { a.max(b) } else { a.min(b) };
+        Self {
+            latency: self.latency.saturating_add(other.latency),
+            jitter: self.jitter.saturating_add(other.jitter),
+            correlation: self.correlation.max(other.correlation),
+            loss: self.loss.and(other.loss),
+            duplicate: self.duplicate.and(other.duplicate),
+            corrupt: self.corrupt.and(other.corrupt),
+            reorder: self.reorder.and(other.reorder),
+            gap: u32::try_from(lower(self.gap.into(), other.gap.into())).unwrap_or(u32::MAX),
+            rate: lower(self.rate, other.rate),
+        }
+    }
+
+    /// Whether it leaves every packet alone.
+    pub fn is_nothing(&self) -> bool {
+        let Self { latency, jitter, loss, duplicate, corrupt, rate, .. } = self;
+        let never = |chance: &Chance| chance.probability == Probability::NEVER;
+        *latency == 0 && *jitter == 0 && *rate == 0 && never(loss) && never(duplicate) && never(corrupt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn percent_and_back() {
+        assert_eq!(Probability::from_percent(0.0), Probability::NEVER);
+        assert_eq!(Probability::from_percent(100.0), Probability::ALWAYS);
+        assert_eq!(Probability::from_percent(250.0), Probability::ALWAYS);
+        assert_eq!(Probability::from_percent(-1.0), Probability::NEVER);
+        assert_eq!(Probability::from_percent(f64::NAN), Probability::NEVER);
+        // tc qdisc add … netem loss 25%: 0x40000000 on the wire
+        assert_eq!(Probability::from_percent(25.0).0, 0x4000_0000);
+    }
+
+    #[test]
+    fn two_halves_make_three_quarters() {
+        let half = Probability::from_percent(50.0);
+        assert!((half.or(half).share() - 0.75).abs() < 1e-6);
+        assert_eq!(Probability::NEVER.or(half), half);
+        assert_eq!(half.or(Probability::ALWAYS), Probability::ALWAYS);
+    }
+
+    #[test]
+    fn the_limit_lets_a_million_packets_a_second_through() {
+        let limit =
+            |milliseconds: u64| Netem { latency: milliseconds * 1_000_000, ..Netem::default() }.limit();
+        assert_eq!((limit(0), limit(150), limit(10_000)), (1_000, 151_000, 500_000));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_gives_the_same(a in netem(), b in netem()) {
+            prop_assert_eq!(a.and(b), b.and(a));
+            prop_assert_eq!(a.and(Netem::default()), a);
+        }
+    }
+
+    fn chance() -> impl Strategy<Value = Chance> {
+        (any::<u32>(), any::<u32>()).prop_map(|(probability, correlation)| Chance {
+            probability: Probability(probability),
+            correlation: Probability(correlation),
+        })
+    }
+
+    fn netem() -> impl Strategy<Value = Netem> {
+        (any::<[u32; 5]>(), chance(), chance(), chance(), chance()).prop_map(
+            |([latency, jitter, correlation, gap, rate], loss, duplicate, corrupt, reorder)| Netem {
+                latency: latency.into(),
+                jitter: jitter.into(),
+                correlation: Probability(correlation),
+                loss,
+                duplicate,
+                corrupt,
+                reorder,
+                gap,
+                rate: rate.into(),
+            },
+        )
+    }
+}
