@@ -9,7 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::GoDuration;
+use super::{Corrupt, Delay, Duplicate, GoDuration, Loss, Rate};
 
 /// On this node, these targets, this fault, for so long.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -163,6 +163,9 @@ pub struct NetworkEnd {
 pub struct NetworkRule {
     /// What is done with them.
     pub action: NetworkEffect,
+    /// How they are shaped, if that is what is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shaping: Option<Shaping>,
     /// To or from whom; everybody if unset, nobody if empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<Vec<Peer>>,
@@ -173,6 +176,28 @@ pub struct NetworkRule {
 pub enum NetworkEffect {
     /// It is dropped.
     Drop,
+    /// It waits or suffers otherwise, as `shaping` says.
+    Shape,
+}
+
+/// How packets are shaped: the blocks of the experiment that apply, as they are written there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Shaping {
+    /// Packets wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Delay>,
+    /// Packets are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// Packets arrive twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Duplicate>,
+    /// One bit of a packet is flipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<Corrupt>,
+    /// The rate limit of netem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// One peer of a faulted pod.

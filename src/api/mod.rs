@@ -22,7 +22,7 @@ pub use duration::{DurationError, GoDuration};
 pub use halt::{Halt, HaltSpec};
 pub use injection::{
     ContainerKill, ExperimentReference, Fault, Injection, InjectionSpec, InjectionStatus, InjectionTarget,
-    NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Peer, PodFailure, PodKill, TargetPhase,
+    NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Peer, PodFailure, PodKill, Shaping, TargetPhase,
     TargetStatus,
 };
 pub use networkchaos::{

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{external_target, percent, rate};
-use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem};
+use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem, Shaping};
 
 /// One network fault on the pods of a selector.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -258,6 +258,17 @@ impl NetworkChaosSpec {
     /// [`Self::problems`] and means the same here.
     pub fn effective_duration(&self) -> Option<GoDuration> {
         self.duration.as_deref().filter(|text| !text.is_empty())?.parse().ok()
+    }
+
+    /// What the actions of the netem family do: every block that is filled, whichever of them is named.
+    pub fn shaping(&self) -> Shaping {
+        Shaping {
+            delay: self.delay.clone(),
+            loss: self.loss.clone(),
+            duplicate: self.duplicate.clone(),
+            corrupt: self.corrupt.clone(),
+            rate: self.rate.clone(),
+        }
     }
 
     /// Everything that is wrong with it, beyond what the schema says.

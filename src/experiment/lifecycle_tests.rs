@@ -428,7 +428,7 @@ fn wrong_specs_end_in_invalid_until_they_are_mended() {
     let cases: [(&str, Value, Value, &str, &str); 4] = [
         (
             "unsupported",
-            json!({"spec": {"action": "delay", "delay": {"latency": "1ms"}}}),
+            json!({"spec": {"action": "bandwidth", "bandwidth": {"rate": "1mbps", "limit": 20000, "buffer": 10000}}}),
             json!({"spec": {"action": "partition"}}),
             "NotSupported",
             "spec.action: ",

@@ -11,14 +11,15 @@ use kube::core::ObjectMeta;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::Limits;
 use super::kind::Experiment;
 use super::selection::{Request, Selection, select};
 use super::world::{World, pod_addresses};
-use super::{Limits, stable_hash};
 use crate::api::{
     EXPERIMENT_UID_LABEL, ExperimentReference, Fault, Injection, InjectionSpec, InjectionTarget, Mode,
     PodSelector, Problem, RECOVERED_FINALIZER, SYSTEM_NAMESPACE,
 };
+use crate::network::stable_hash;
 
 /// One pod that the experiment acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]

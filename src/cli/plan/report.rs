@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::{NetworkEffect, NetworkEnd, NetworkRule, Peer, PodKill};
+use crate::api::{NetworkEffect, NetworkEnd, NetworkRule, Peer, PodKill, Shaping};
+use crate::network::netem::Netem;
 
 /// How many peers a line names before it counts the others.
 const NAMED: usize = 4;
@@ -191,12 +192,16 @@ impl Change {
     pub(super) fn network(end: &NetworkEnd) -> Vec<Self> {
         let rules = [("egress", &end.egress), ("ingress", &end.ingress)];
         let change = |(direction, rule): (&str, &Option<NetworkRule>)| {
-            let NetworkRule { action: NetworkEffect::Drop, peers } = rule.as_ref()?;
+            let NetworkRule { action, shaping, peers } = rule.as_ref()?;
             let (leaves, towards) =
                 if direction == "egress" { ("leaves", "for") } else { ("arrives", "from") };
+            let (effect, verb) = match action {
+                NetworkEffect::Drop => ("drop", "drop".to_owned()),
+                NetworkEffect::Shape => ("shape", format!("shape ({})", how(shaping.as_ref()))),
+            };
             Some(Self {
-                effect: "drop".to_owned(),
-                what: format!("drop what {leaves} on {} {towards} {}", end.device, named(peers.as_deref())),
+                effect: effect.to_owned(),
+                what: format!("{verb} what {leaves} on {} {towards} {}", end.device, named(peers.as_deref())),
                 direction: Some(direction.to_owned()),
                 device: Some(end.device.clone()),
                 peers: peers.clone(),
@@ -228,6 +233,12 @@ impl Change {
 }
 
 /// The first few peers, and how many more there are.
+/// How packets are shaped, in a line.
+pub(super) fn how(shaping: Option<&Shaping>) -> String {
+    let netem = Netem::of(&shaping.cloned().unwrap_or_default());
+    netem.map_or_else(|what| what, |netem| netem.to_string())
+}
+
 fn named(peers: Option<&[Peer]>) -> String {
     match peers {
         None => "anybody".to_owned(),

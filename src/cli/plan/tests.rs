@@ -214,7 +214,7 @@ fn what_is_drawn_at_the_start_is_said() {
 fn what_cannot_run_is_refused_and_what_finds_nothing_waits() {
     for (changes, verdict, says) in [
         (
-            json!({"action": "delay", "delay": {"latency": "1s", "jitter": "0ms", "correlation": "0"}}),
+            json!({"action": "bandwidth", "bandwidth": {"rate": "1mbps", "limit": 20000, "buffer": 10000}}),
             Verdict::Refused,
             "spec.action",
         ),
