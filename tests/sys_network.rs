@@ -486,6 +486,41 @@ fn every_difference_from_the_plan_is_found() {
 }
 
 #[test]
+fn packets_pass_a_queue_that_nobody_serves() {
+    in_sandbox("packets_pass_a_queue_that_nobody_serves", || {
+        let Some(flavour) = nft::probe_queue().unwrap() else {
+            eprintln!("SKIPPED: this kernel has no queue for nf_tables");
+            return;
+        };
+        let mut pair = pair();
+        let mark = |set| Match::MarkBits { mask: 0x4000_0000, set };
+        let at = |name: &str, hook, priority, rules| Chain { priority, ..chain(name, hook, rules) };
+        let queue = |matches| rule(matches, Action::Queue { number: 77, flavour });
+        let chains = vec![
+            at("untracked", Hook::Output, -310, vec![rule(vec![mark(true)], Action::NoTrack)]),
+            at("egress", Hook::Postrouting, 300, vec![queue(vec![mark(false)])]),
+            at("ingress", Hook::Input, 300, vec![queue(vec![])]),
+            at("marked", Hook::Postrouting, 310, vec![rule(vec![mark(true)], Action::Drop)]),
+            at("sorted", Hook::Postrouting, 320, vec![rule(vec![], Action::SetPriority(0xca05_0002))]),
+        ];
+        let plan = TablePlan { chains, ..partition(Vec::new()) };
+        install(&mut pair.netfilter, &plan).unwrap();
+        assert!(pair.answers(NEAR4) && pair.answers(NEAR6), "no bypass ({flavour:?})");
+        let state = proved(&mut pair.netfilter, &plan);
+        let counts = |chain: usize| state.chains[chain].rules[0].counts().unwrap().packets;
+        assert_eq!([counts(0), counts(3)], [0, 0], "no packet has the mark");
+        assert!(counts(1) >= 2 && counts(2) >= 2 && counts(4) >= 2, "{state:?}");
+        eprintln!("packets reach a queue by {flavour:?}");
+
+        let other = Action::Queue { number: 78, flavour };
+        let mut changed = plan.clone();
+        changed.chains[1].rules[0].action = other;
+        let difference = state.matches(&changed).unwrap_err().to_string();
+        assert!(difference.starts_with("rule 1 of chain \"egress\""), "{difference}");
+    });
+}
+
+#[test]
 fn service_addresses_are_translated() {
     in_sandbox("service_addresses_are_translated", || {
         // The sandbox's own namespace is the node's: it routes between a client and two servers.

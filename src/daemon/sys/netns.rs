@@ -10,7 +10,7 @@ use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::netlink::{NetlinkError, Protocol, Socket};
 
@@ -47,6 +47,13 @@ pub enum NetNsError {
     Enter {
         /// The namespace.
         id: NetNsId,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// No new one can be made.
+    #[error("cannot make a network namespace: this takes CAP_SYS_ADMIN")]
+    Make {
         /// The system's reason.
         #[source]
         source: io::Error,
@@ -106,6 +113,17 @@ impl NetNs {
             return Err(NetNsError::Own { path: path.to_owned() });
         }
         Ok(Self { file, id })
+    }
+
+    /// A new one with nothing in it, to try in what the kernel can do. It is gone with this value.
+    pub fn scratch() -> Result<Self, NetNsError> {
+        let failed = |source| NetNsError::Make { source };
+        let thread = thread::Builder::new().name("netns".to_owned()).spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
+            Self::open("/proc/thread-self/ns/net")
+        });
+        let panicked = || failed(io::Error::other("its thread panicked"));
+        thread.map_err(failed)?.join().unwrap_or_else(|_panic| Err(panicked()))
     }
 
     /// Which namespace it is.

@@ -29,6 +29,9 @@ const COMMENT_MAX: usize = 127;
 /// Most matches in a rule. Each costs up to four expressions and the kernel takes 128 (`NFT_RULE_MAXEXPRS`).
 const MATCHES_MAX: usize = 16;
 
+/// Where connection tracking meets a packet for the first time (`NF_IP_PRI_CONNTRACK`, `linux/netfilter_ipv4.h`).
+const PRIORITY_CONNTRACK: i32 = -200;
+
 /// One table with everything in it. Replaced as a whole: a table has no partial updates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TablePlan {
@@ -193,6 +196,13 @@ pub enum Match {
     Destination(Address),
     /// The packet's mark (`SO_MARK` of the socket that sent it).
     Mark(u32),
+    /// Some bits of the packet's mark, whatever the others are.
+    MarkBits {
+        /// Which bits, at least one.
+        mask: u32,
+        /// Whether all of them must be set; else none of them may be.
+        set: bool,
+    },
     /// Transport protocol.
     Protocol(Transport),
     /// Source port; the rule must also match a [`Match::Protocol`].
@@ -242,6 +252,27 @@ pub enum Action {
         /// New destination port; the rule must also match a [`Match::Protocol`].
         port: u16,
     },
+    /// A program decides (`nfnetlink_queue`). While none is bound to the queue, the packet is accepted.
+    Queue {
+        /// The queue's number in the network namespace.
+        number: u16,
+        /// By which part of the kernel it gets there; the meaning is the same.
+        flavour: QueueFlavour,
+    },
+    /// Connection tracking, and with it address translation, leaves the packet alone. Later rules still see it.
+    NoTrack,
+    /// It gets this priority (`skb->priority`), by which a classful qdisc sorts, and is accepted: the first rule that
+    /// matches decides here too.
+    SetPriority(u32),
+}
+
+/// How `nf_tables` hands a packet to a queue. Kernels differ in what they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueFlavour {
+    /// The expression `queue` (`CONFIG_NFT_QUEUE`).
+    Native,
+    /// The target of iptables (`CONFIG_NFT_COMPAT` and `CONFIG_NETFILTER_XT_TARGET_NFQUEUE`).
+    Compat,
 }
 
 /// Why a plan cannot be given to the kernel. Each is a mistake of the code that made the plan.
@@ -306,6 +337,20 @@ pub enum PlanError {
     /// Address translation outside a NAT chain at prerouting or output.
     #[error("chain {chain:?} cannot translate destinations: it must be a nat chain at prerouting or output")]
     DnatPlace {
+        /// The rule's chain.
+        chain: String,
+    },
+    /// A match of no bit of the mark: it would hold whatever it asks for.
+    #[error("a rule in chain {chain:?} matches no bit of the mark")]
+    NoBits {
+        /// The rule's chain.
+        chain: String,
+    },
+    /// A packet that connection tracking saw already cannot be kept from it.
+    #[error(
+        "chain {chain:?} cannot leave packets untracked: it must be a filter chain before connection tracking"
+    )]
+    NoTrackPlace {
         /// The rule's chain.
         chain: String,
     },
@@ -387,15 +432,16 @@ impl TablePlan {
                         equals: *equals,
                     });
                 }
-                Match::Mark(_) | Match::Random { .. } => {}
+                Match::MarkBits { mask: 0, .. } => {
+                    return Err(PlanError::NoBits { chain: chain.name.clone() });
+                }
+                Match::Mark(_) | Match::MarkBits { .. } | Match::Random { .. } => {}
             }
         }
+        check_place(chain, &rule.action)?;
         if let Action::Dnat { address, .. } = rule.action {
             needs_protocol = true;
             versions.insert(IpVersion::of(address));
-            if chain.kind != ChainKind::Nat || !matches!(chain.hook, Hook::Prerouting | Hook::Output) {
-                return Err(PlanError::DnatPlace { chain: chain.name.clone() });
-            }
         }
         if needs_protocol && !has_protocol {
             return Err(PlanError::PortWithoutProtocol { chain: chain.name.clone() });
@@ -414,6 +460,22 @@ impl TablePlan {
                 Address::Network(network) => network.to_string(),
             },
         })
+    }
+}
+
+/// Whether the chain is where the action can do something.
+fn check_place(chain: &Chain, action: &Action) -> Result<(), PlanError> {
+    let at_entry = matches!(chain.hook, Hook::Prerouting | Hook::Output);
+    match action {
+        Action::Dnat { .. } if chain.kind != ChainKind::Nat || !at_entry => {
+            Err(PlanError::DnatPlace { chain: chain.name.clone() })
+        }
+        Action::NoTrack
+            if chain.kind != ChainKind::Filter || !at_entry || chain.priority >= PRIORITY_CONNTRACK =>
+        {
+            Err(PlanError::NoTrackPlace { chain: chain.name.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -170,3 +170,25 @@ fn plans_without_sense_are_refused() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }
+
+#[test]
+fn marks_and_tracking_without_sense_are_refused() {
+    let mut untracked = plan();
+    untracked.chains[0].rules[0].action = Action::NoTrack;
+    untracked.check().unwrap();
+    let late = "cannot leave packets untracked";
+    let cases: [(&str, Change); 4] = [
+        ("matches no bit", |plan| {
+            plan.chains[0].rules[0].matches.push(Match::MarkBits { mask: 0, set: true });
+        }),
+        (late, |plan| plan.chains[0].priority = -200),
+        (late, |plan| plan.chains[0].hook = Hook::Postrouting),
+        (late, |plan| plan.chains[0].kind = ChainKind::Nat),
+    ];
+    for (expected, change) in cases {
+        let mut changed = untracked.clone();
+        change(&mut changed);
+        let error = changed.check().expect_err(expected).to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}

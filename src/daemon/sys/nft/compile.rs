@@ -103,6 +103,12 @@ impl<'a> Compiled<'a> {
             Match::Source(address) => self.address_expressions(address, End::Source, out),
             Match::Destination(address) => self.address_expressions(address, End::Destination, out),
             Match::Mark(mark) => out.extend(meta_is(NFT_META_MARK, &mark.to_ne_bytes())),
+            Match::MarkBits { mask, set } => {
+                out.push(Expression::Meta { key: NFT_META_MARK });
+                out.push(Expression::Bitwise { mask: mask.to_ne_bytes().to_vec() });
+                let expected = if *set { *mask } else { 0 };
+                out.push(Expression::Equal { value: expected.to_ne_bytes().to_vec() });
+            }
             Match::Protocol(protocol) => out.extend(meta_is(NFT_META_L4PROTO, &[protocol_number(*protocol)])),
             Match::SourcePort(port) => out.extend(port_is(0, *port)),
             Match::DestinationPort(port) => out.extend(port_is(2, *port)),
@@ -164,6 +170,13 @@ fn action_expressions(family: Family, action: &Action, out: &mut Vec<Expression>
             out.push(Expression::Immediate { register: NFT_REG_2, value: port.to_be_bytes().to_vec() });
             let family = family_number(version_family(IpVersion::of(address)));
             out.push(Expression::Dnat { family: family.into() });
+        }
+        Action::Queue { number, flavour } => out.push(Expression::Queue { number, flavour }),
+        Action::NoTrack => out.push(Expression::NoTrack),
+        Action::SetPriority(priority) => {
+            out.push(Expression::Immediate { register: NFT_REG_1, value: priority.to_ne_bytes().to_vec() });
+            out.push(Expression::SetMeta { key: NFT_META_PRIORITY });
+            out.push(Expression::Verdict { code: NF_ACCEPT });
         }
     }
 }

@@ -6,12 +6,18 @@
 use super::super::netlink::{Attribute, Attributes, Builder};
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
+use crate::network::table::QueueFlavour;
 
 /// One instruction. Values are loaded into and taken from the first register unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
     /// Loads a property of the packet (`NFT_META_*`).
     Meta {
+        /// Which one.
+        key: u32,
+    },
+    /// Sets a property of the packet (`NFT_META_*`).
+    SetMeta {
         /// Which one.
         key: u32,
     },
@@ -70,6 +76,15 @@ pub enum Expression {
         /// Bytes so far.
         bytes: u64,
     },
+    /// Hands the packet to a program, or accepts it while there is none.
+    Queue {
+        /// The queue's number.
+        number: u16,
+        /// Whether it is an expression of its own or the target of iptables.
+        flavour: QueueFlavour,
+    },
+    /// Keeps the packet from connection tracking.
+    NoTrack,
     /// Ends the rule (`NF_*`, `NFT_*`).
     Verdict {
         /// Which end.
@@ -90,6 +105,9 @@ impl Expression {
         let data = match self {
             Self::Meta { key } => {
                 Builder::default().be32(NFTA_META_KEY, *key).be32(NFTA_META_DREG, NFT_REG_1)
+            }
+            Self::SetMeta { key } => {
+                Builder::default().be32(NFTA_META_KEY, *key).be32(NFTA_META_SREG, NFT_REG_1)
             }
             Self::Payload { base, offset, length } => Builder::default()
                 .be32(NFTA_PAYLOAD_DREG, NFT_REG_1)
@@ -130,6 +148,16 @@ impl Expression {
             Self::Reject { kind, code } => {
                 Builder::default().be32(NFTA_REJECT_TYPE, *kind).bytes(NFTA_REJECT_ICMP_CODE, &[*code])
             }
+            Self::Queue { number, flavour: QueueFlavour::Native } => Builder::default()
+                .bytes(NFTA_QUEUE_NUM, &number.to_be_bytes())
+                .bytes(NFTA_QUEUE_TOTAL, &1_u16.to_be_bytes())
+                .bytes(NFTA_QUEUE_FLAGS, &NFT_QUEUE_FLAG_BYPASS.to_be_bytes()),
+            Self::Queue { number, flavour: QueueFlavour::Compat } => Builder::default()
+                .string(NFTA_TARGET_NAME, NFQUEUE)
+                .be32(NFTA_TARGET_REV, NFQUEUE_REVISION)
+                .bytes(NFTA_TARGET_INFO, &queue_info(*number)),
+            // nft sends no data here; the kernel looks at none.
+            Self::NoTrack => return Builder::default().string(NFTA_EXPR_NAME, self.name()),
             Self::Counter { .. } => Builder::default(), // a new counter starts at zero
             Self::Verdict { code } => {
                 let verdict = Builder::default().be32(NFTA_VERDICT_CODE, *code);
@@ -144,7 +172,7 @@ impl Expression {
     /// The kernel's name of the expression's type.
     fn name(&self) -> &str {
         match self {
-            Self::Meta { .. } => "meta",
+            Self::Meta { .. } | Self::SetMeta { .. } => "meta",
             Self::Payload { .. } => "payload",
             Self::Bitwise { .. } => "bitwise",
             Self::Equal { .. } => "cmp",
@@ -153,6 +181,9 @@ impl Expression {
             Self::Immediate { .. } | Self::Verdict { .. } => "immediate",
             Self::Dnat { .. } => "nat",
             Self::Reject { .. } => "reject",
+            Self::Queue { flavour: QueueFlavour::Native, .. } => "queue",
+            Self::Queue { flavour: QueueFlavour::Compat, .. } => "target",
+            Self::NoTrack => "notrack",
             Self::Counter { .. } => "counter",
             Self::Other { name, .. } => name,
         }
@@ -187,6 +218,10 @@ fn decode_known(name: &str, data: &Attributes<'_>) -> Option<Expression> {
     let bytes = |kind| constant(data, kind);
     let expression = match name {
         "meta" if is(NFTA_META_DREG, NFT_REG_1) => Expression::Meta { key: number(NFTA_META_KEY)? },
+        "meta" if is(NFTA_META_SREG, NFT_REG_1) => Expression::SetMeta { key: number(NFTA_META_KEY)? },
+        "queue" => decode_queue(data)?,
+        "target" => decode_target(data)?,
+        "notrack" => Expression::NoTrack,
         "payload" if is(NFTA_PAYLOAD_DREG, NFT_REG_1) => Expression::Payload {
             base: number(NFTA_PAYLOAD_BASE)?,
             offset: number(NFTA_PAYLOAD_OFFSET)?,
@@ -225,6 +260,31 @@ fn decode_known(name: &str, data: &Attributes<'_>) -> Option<Expression> {
         _ => return None,
     };
     Some(expression)
+}
+
+/// `struct xt_NFQ_info_v3`: first queue, number of queues, flags, in host byte order, as long as targets of iptables
+/// are (`XT_ALIGN`).
+fn queue_info(number: u16) -> [u8; 8] {
+    let mut info = [0; 8];
+    for (field, value) in info.chunks_exact_mut(2).zip([number, 1, NFT_QUEUE_FLAG_BYPASS]) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    info
+}
+
+fn decode_queue(data: &Attributes<'_>) -> Option<Expression> {
+    let number = |kind| Some(u16::from_be_bytes(data.find(kind)?.value.try_into().ok()?));
+    let ours = number(NFTA_QUEUE_TOTAL)? == 1 && number(NFTA_QUEUE_FLAGS)? == NFT_QUEUE_FLAG_BYPASS;
+    ours.then_some(Expression::Queue { number: number(NFTA_QUEUE_NUM)?, flavour: QueueFlavour::Native })
+}
+
+fn decode_target(data: &Attributes<'_>) -> Option<Expression> {
+    let name = data.find(NFTA_TARGET_NAME)?.string()?;
+    let revision = data.find(NFTA_TARGET_REV)?.be32()?;
+    let info = data.find(NFTA_TARGET_INFO)?.value;
+    let number = u16::from_ne_bytes(*info.first_chunk()?);
+    let ours = name == NFQUEUE && revision == NFQUEUE_REVISION && info == queue_info(number);
+    ours.then_some(Expression::Queue { number, flavour: QueueFlavour::Compat })
 }
 
 /// The constant that an attribute holds.

@@ -15,12 +15,14 @@ mod digest;
 mod encode;
 mod expression;
 mod foreign;
+mod probe;
 mod read;
 mod uapi;
 
 pub use compile::Element;
 pub use expression::Expression;
 pub(super) use foreign::foreign_lines;
+pub use probe::probe_queue;
 pub use read::{ChainState, Counts, Difference, RuleState, SetState, TableState, read_back};
 
 /// What went wrong with a table.

@@ -83,6 +83,8 @@ pub(super) const NFT_REG_2: u32 = 2;
 
 pub(super) const NFTA_META_DREG: u16 = 1;
 pub(super) const NFTA_META_KEY: u16 = 2;
+pub(super) const NFTA_META_SREG: u16 = 3;
+pub(super) const NFT_META_PRIORITY: u32 = 2;
 pub(super) const NFT_META_MARK: u32 = 3;
 pub(super) const NFT_META_IIFNAME: u32 = 6;
 pub(super) const NFT_META_OIFNAME: u32 = 7;
@@ -146,3 +148,17 @@ pub(super) const NFT_REJECT_ICMPX_PORT_UNREACH: u8 = 1;
 /// `ICMP_PORT_UNREACH` (linux/icmp.h) and `ICMPV6_PORT_UNREACH` (linux/icmpv6.h).
 pub(super) const ICMP_PORT_UNREACH: u8 = 3;
 pub(super) const ICMPV6_PORT_UNREACH: u8 = 4;
+
+pub(super) const NFTA_QUEUE_NUM: u16 = 1;
+pub(super) const NFTA_QUEUE_TOTAL: u16 = 2;
+pub(super) const NFTA_QUEUE_FLAGS: u16 = 3;
+/// `NFT_QUEUE_FLAG_BYPASS`, and `NFQ_FLAG_BYPASS` of `linux/netfilter/xt_NFQUEUE.h`: accept where no program is bound.
+pub(super) const NFT_QUEUE_FLAG_BYPASS: u16 = 1;
+
+/// From `linux/netfilter/nf_tables_compat.h`.
+pub(super) const NFTA_TARGET_NAME: u16 = 1;
+pub(super) const NFTA_TARGET_REV: u16 = 2;
+pub(super) const NFTA_TARGET_INFO: u16 = 3;
+/// The target with `struct xt_NFQ_info_v3` (`linux/netfilter/xt_NFQUEUE.h`).
+pub(super) const NFQUEUE: &str = "NFQUEUE";
+pub(super) const NFQUEUE_REVISION: u32 = 3;

@@ -1,0 +1,48 @@
+//! What this kernel's `nf_tables` can do, tried in a network namespace where nothing can be harmed.
+
+use super::super::netlink::Protocol;
+use super::super::netns::{NetNs, NetNsError};
+use super::{install, read_back};
+use crate::network::table::{
+    Action, Chain, ChainKind, Family, Hook, NAME_PREFIX, QueueFlavour, Rule, TablePlan,
+};
+
+/// How packets get from `nf_tables` to a queue here; nothing if there is no way. The expression is tried before the
+/// target of iptables.
+///
+/// The kernel may load modules for it.
+pub fn probe_queue() -> Result<Option<QueueFlavour>, NetNsError> {
+    let namespace = NetNs::scratch()?;
+    for flavour in [QueueFlavour::Native, QueueFlavour::Compat] {
+        // A socket for each: what a refused transaction left in one must not be read as the next one's answer.
+        let mut socket = namespace.socket(Protocol::Netfilter)?;
+        let plan = plan(flavour);
+        let tried = install(&mut socket, &plan)
+            .and_then(|()| read_back(&mut socket, plan.family, &plan.name))
+            .map(|state| state.is_some_and(|state| state.matches(&plan).is_ok()));
+        match tried {
+            Ok(true) => return Ok(Some(flavour)),
+            Ok(false) => tracing::debug!(?flavour, "the kernel made another rule of it"),
+            Err(error) => tracing::debug!(?flavour, error = &error as &dyn std::error::Error, "no queue"),
+        }
+    }
+    Ok(None)
+}
+
+fn plan(flavour: QueueFlavour) -> TablePlan {
+    let action = Action::Queue { number: 1, flavour };
+    TablePlan {
+        family: Family::Inet,
+        name: format!("{NAME_PREFIX}probe"),
+        owned: true,
+        userdata: Vec::new(),
+        sets: Vec::new(),
+        chains: vec![Chain {
+            name: "probe".to_owned(),
+            kind: ChainKind::Filter,
+            hook: Hook::Postrouting,
+            priority: 300,
+            rules: vec![Rule { matches: Vec::new(), action, counter: false, comment: None }],
+        }],
+    }
+}
