@@ -76,8 +76,7 @@ impl Networks {
     pub(crate) fn faults(&self) -> BTreeMap<String, BTreeSet<String>> {
         let state = self.0.borrow();
         let listed = |network: &u64| {
-            let rules = state.tables.get(network)?.chains.iter().flat_map(|chain| &chain.rules);
-            Some(rules.filter_map(|rule| rule.comment.clone()).collect())
+            Some(state.tables.get(network)?.labels().map(str::to_owned).collect())
         };
         state.pods.iter().filter_map(|(pod, network)| Some((pod.clone(), listed(network)?))).collect()
     }

@@ -265,9 +265,11 @@ fn decode_known(name: &str, data: &Attributes<'_>) -> Option<Expression> {
 /// `struct xt_NFQ_info_v3`: first queue, number of queues, flags, in host byte order, as long as targets of iptables
 /// are (`XT_ALIGN`).
 fn queue_info(number: u16) -> [u8; 8] {
-    let [[a, b], [c, d], [e, f]] =
-        [number.to_ne_bytes(), 1_u16.to_ne_bytes(), NFT_QUEUE_FLAG_BYPASS.to_ne_bytes()];
-    [a, b, c, d, e, f, 0, 0]
+    let mut info = [0; 8];
+    for (field, value) in info.chunks_exact_mut(2).zip([number, 1, NFT_QUEUE_FLAG_BYPASS]) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    info
 }
 
 fn decode_queue(data: &Attributes<'_>) -> Option<Expression> {

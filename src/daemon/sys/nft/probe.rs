@@ -19,11 +19,11 @@ pub fn probe_queue() -> Result<Option<QueueFlavour>, NetNsError> {
         let plan = plan(flavour);
         let tried = install(&mut socket, &plan)
             .and_then(|()| read_back(&mut socket, plan.family, &plan.name))
-            .inspect_err(|error| {
-                tracing::debug!(?flavour, error = error as &dyn std::error::Error, "no queue")
-            });
-        if matches!(tried, Ok(Some(state)) if state.matches(&plan).is_ok()) {
-            return Ok(Some(flavour));
+            .map(|state| state.is_some_and(|state| state.matches(&plan).is_ok()));
+        match tried {
+            Ok(true) => return Ok(Some(flavour)),
+            Ok(false) => tracing::debug!(?flavour, "the kernel made another rule of it"),
+            Err(error) => tracing::debug!(?flavour, error = &error as &dyn std::error::Error, "no queue"),
         }
     }
     Ok(None)
