@@ -21,7 +21,14 @@ use crate::api::{
 };
 
 /// The actions that this release injects.
-const SUPPORTED: [NetworkAction; 2] = [NetworkAction::Delay, NetworkAction::Partition];
+const SUPPORTED: [NetworkAction; 6] = [
+    NetworkAction::Netem,
+    NetworkAction::Delay,
+    NetworkAction::Loss,
+    NetworkAction::Duplicate,
+    NetworkAction::Corrupt,
+    NetworkAction::Partition,
+];
 
 impl Experiment for NetworkChaos {
     fn kind(&self) -> &'static str {

@@ -74,14 +74,15 @@ async fn a_run_ends_when_its_daemons_say_so_and_does_not_start_again() {
 async fn what_cannot_be_injected_yet_is_said() {
     let cluster = Cluster::start().await;
     cluster.controller("c1");
-    cluster.create("slow", json!({"action": "delay", "delay": {"latency": "150ms"}})).await;
-    let status = cluster.experiment("slow", |status| status.is(ConditionKind::Invalid)).await;
+    let narrow = json!({"rate": "1mbps", "limit": 20_000, "buffer": 10_000});
+    cluster.create("narrow", json!({"action": "bandwidth", "bandwidth": narrow})).await;
+    let status = cluster.experiment("narrow", |status| status.is(ConditionKind::Invalid)).await;
     let message = status.condition(ConditionKind::Invalid).unwrap().message.clone().unwrap();
-    assert!(message.contains("\"delay\"") && message.contains("partition"), "{message}");
-    cluster.event("slow", "NotSupported").await;
-    cluster.patch("slow", json!({"spec": {"action": "partition"}})).await;
+    assert!(message.contains("\"bandwidth\"") && message.contains("partition"), "{message}");
+    cluster.event("narrow", "NotSupported").await;
+    cluster.patch("narrow", json!({"spec": {"action": "partition"}})).await;
     cluster.daemons();
-    cluster.experiment("slow", |status| status.is(ConditionKind::AllInjected)).await;
+    cluster.experiment("narrow", |status| status.is(ConditionKind::AllInjected)).await;
 }
 
 #[tokio::test]

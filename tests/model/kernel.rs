@@ -75,9 +75,7 @@ impl Networks {
     /// Whose faults the kernel lists, by the pod's UID.
     pub(crate) fn faults(&self) -> BTreeMap<String, BTreeSet<String>> {
         let state = self.0.borrow();
-        let listed = |network: &u64| {
-            Some(state.tables.get(network)?.labels().map(str::to_owned).collect())
-        };
+        let listed = |network: &u64| Some(state.tables.get(network)?.labels().map(str::to_owned).collect());
         state.pods.iter().filter_map(|(pod, network)| Some((pod.clone(), listed(network)?))).collect()
     }
 
