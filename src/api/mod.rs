@@ -10,6 +10,7 @@ mod injection;
 mod networkchaos;
 mod podchaos;
 mod problem;
+mod rules;
 pub mod scalar;
 mod schema;
 mod selector;

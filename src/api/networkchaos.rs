@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use super::scalar::{external_target, percent, rate};
 use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem, Shaping};
 
@@ -16,9 +17,11 @@ use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem, Shaping};
     plural = "networkchaos",
     namespaced,
     status = "ChaosStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    validation = rules::fixed(&FIXED_FIELDS)
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::network_chaos)]
 pub struct NetworkChaosSpec {
     /// What is done.
     pub action: NetworkAction,
@@ -236,6 +239,19 @@ fn zero() -> String {
 fn zero_milliseconds() -> String {
     "0ms".to_owned()
 }
+
+/// What tells who is hit, and by what: it stays as it is once targets were selected.
+pub(super) const FIXED_FIELDS: [&str; 9] = [
+    "action",
+    "mode",
+    "value",
+    "selector",
+    "direction",
+    "target",
+    "externalTargets",
+    "device",
+    "targetDevice",
+];
 
 /// The device that is meant when none is named.
 pub const DEFAULT_DEVICE: &str = "eth0";

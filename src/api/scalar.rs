@@ -9,10 +9,11 @@ use ipnet::IpNet;
 /// # Errors
 /// A sentence for the user when the text is no number or not between 0 and 100.
 pub fn percent(text: &str) -> Result<f64, String> {
-    match text.trim().parse::<f64>() {
-        Ok(value) if (0.0..=100.0).contains(&value) => Ok(value),
-        Ok(_) => Err(format!("\"{text}\" is not between 0 and 100")),
-        Err(_) => Err(format!("\"{text}\" is not a number")),
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
+    match text.parse::<f64>() {
+        Ok(value) if plain && !text.starts_with('-') && (0.0..=100.0).contains(&value) => Ok(value),
+        Ok(_) if plain => Err(format!("\"{text}\" is not between 0 and 100")),
+        _ => Err(format!("\"{text}\" is not a number")),
     }
 }
 

@@ -180,16 +180,14 @@ impl fmt::Display for Netem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = |nanoseconds: u64| GoDuration::from_std(Duration::from_nanos(nanoseconds));
         let percent = |probability: Probability| (probability.share() * 1e4).round() / 100.0;
+        let correlated = |correlation: Probability| match correlation {
+            Probability::NEVER => String::new(),
+            some => format!(" correlated {}%", percent(some)),
+        };
         let mut parts = Vec::new();
         if self.latency > 0 || self.jitter > 0 {
-            let mut delay = format!("delay {}", time(self.latency));
-            if self.jitter > 0 {
-                delay.push_str(&format!(" ±{}", time(self.jitter)));
-            }
-            if self.correlation != Probability::NEVER {
-                delay.push_str(&format!(" correlated {}%", percent(self.correlation)));
-            }
-            parts.push(delay);
+            let jitter = if self.jitter > 0 { format!(" ±{}", time(self.jitter)) } else { String::new() };
+            parts.push(format!("delay {}{jitter}{}", time(self.latency), correlated(self.correlation)));
         }
         let chances = [
             ("loss", self.loss),
@@ -199,11 +197,11 @@ impl fmt::Display for Netem {
         ];
         for (word, chance) in chances {
             if chance.probability != Probability::NEVER {
-                let correlated = match chance.correlation {
-                    Probability::NEVER => String::new(),
-                    correlation => format!(" correlated {}%", percent(correlation)),
-                };
-                parts.push(format!("{word} {}%{correlated}", percent(chance.probability)));
+                parts.push(format!(
+                    "{word} {}%{}",
+                    percent(chance.probability),
+                    correlated(chance.correlation)
+                ));
             }
         }
         if self.rate > 0 {
