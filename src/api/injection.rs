@@ -38,6 +38,10 @@ pub struct InjectionSpec {
     /// Raised by each resume. A daemon that ended a run on its own does not start it again: it waits
     /// for a higher number.
     pub run: u32,
+    /// Time under fault that this run does not have any more, as a Go duration: that of the runs before it, and
+    /// of the experiment before this node joined it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
     /// How long this run lasts, on `CLOCK_BOOTTIME` from the daemon's first injection of it, as a Go
     /// duration; until it is deleted if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -299,6 +303,12 @@ impl InjectionSpec {
     /// The lease, [`super::DEFAULT_LEASE`] if it cannot be read, never under [`super::MIN_LEASE`].
     pub fn effective_lease(&self) -> std::time::Duration {
         super::effective_lease(Some(&self.lease))
+    }
+
+    /// The time that this run does not have any more.
+    pub fn effective_used(&self) -> std::time::Duration {
+        let used = self.used.as_deref().and_then(|text| text.parse::<GoDuration>().ok()?.to_std());
+        used.unwrap_or_default()
     }
 
     /// How long the run lasts; `None` until it is deleted.

@@ -166,6 +166,7 @@ fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
         fault: Fault { network: Some(NetworkFault { ends: vec![end], exempt: vec![] }), ..Fault::default() },
         paused: false,
         run: 1,
+        used: None,
         remaining: Some("60s".into()),
         not_after: Time(Timestamp::from_second(1_800_100_000).unwrap()),
         lease: "30s".into(),

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -575,7 +576,7 @@ fn peers_follow_the_cluster_and_the_selection_stays() {
     ];
     cluster.world = world_of(pods);
     cluster.work();
-    assert_eq!(cluster.on("n1").spec.targets.len(), 1, "web-3 came later");
+    assert_eq!(cluster.on("n1").spec.targets.len(), 1, "web-3 came later, and two were confirmed");
     let network = cluster.on("n2").spec.fault.network.clone().unwrap();
     let ingress = network.ends[1].ingress.clone().unwrap().peers.unwrap();
     let texts: Vec<_> = ingress.iter().map(|peer| peer.network.to_string()).collect();
@@ -765,3 +766,9 @@ fn a_halt_of_other_namespaces_is_none() {
     cluster.work();
     assert!(cluster.status().is(ConditionKind::AllInjected));
 }
+
+#[path = "follow_tests.rs"]
+mod following;
+
+#[path = "semantics_tests.rs"]
+mod semantics;

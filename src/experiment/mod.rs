@@ -4,6 +4,8 @@
 //! Pure: objects and the time come in, actions go out. No clock, no client, no file: the controller
 //! feeds it, and so do the preview and the tests.
 
+mod clock;
+pub mod follow;
 pub mod kind;
 pub mod lifecycle;
 mod network;

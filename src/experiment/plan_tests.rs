@@ -165,6 +165,7 @@ fn what_is_gone_leaves_the_sets_but_stays_a_target() {
                 fault: plan.fault.clone(),
                 paused: false,
                 run: 1,
+                used: None,
                 remaining: None,
                 not_after: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
                     super::super::fixtures::start(),
@@ -203,6 +204,7 @@ fn injections_belong_to_their_node() {
         fault: Fault::default(),
         paused: false,
         run: 1,
+        used: None,
         remaining: None,
         not_after: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(super::super::fixtures::start()),
         lease: "30s".to_owned(),
