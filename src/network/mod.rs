@@ -6,3 +6,7 @@ pub mod netem;
 pub mod partition;
 pub mod qdisc;
 pub mod table;
+
+/// The mark of packets that a shaper sends again (`SO_MARK`); no queue may take them a second time. The highest bits
+/// are nobody's: Kubernetes uses 0x4000 and 0x8000, network plugins the lower half.
+pub const RESENT_MARK: u32 = 0x4000_0000;
