@@ -14,7 +14,7 @@ use nix::sys::prctl;
 use nix::sys::time::TimeSpec;
 
 use super::Drained;
-use super::pod::Pod;
+use super::pod::{Pod, Taken};
 use super::protocol::{Answer, QueueSpec, Request};
 use super::queue::Served;
 use crate::daemon::sys::channel::Channel;
@@ -129,7 +129,13 @@ impl Engine {
         let room = MEMORY_MAX.saturating_sub(self.memory);
         let Some(pod) = self.pods.get_mut(name) else { return };
         match pod.take(number, &mut self.inbox, now, room) {
-            Ok((_, memory)) => self.memory += memory,
+            Ok(Taken { memory, refused }) => {
+                self.memory += memory;
+                if let Some(drain) = &mut self.drain {
+                    drain.drained.delivered = drain.drained.delivered.saturating_sub(refused);
+                    drain.drained.dropped += refused;
+                }
+            }
             Err(error) => tracing::warn!(pod = name, queue = number, %error, "cannot receive packets"),
         }
     }

@@ -54,7 +54,7 @@ pub struct Counts {
     pub corrupted: u64,
     /// Dropped because too many waited, or too much memory was in use.
     pub overflowed: u64,
-    /// Whose copy the kernel did not take.
+    /// Whose copy the kernel did not take, or which it had dropped itself while they waited.
     pub failed: u64,
     /// That themselves waited in the kernel although a copy is the rule.
     pub held: u64,

@@ -45,7 +45,7 @@ impl<'a> Headers<'a> {
             4 => {
                 let length = usize::from(first & 0x0f) * 4;
                 let [high, low] = *bytes.get(6..)?.first_chunk()?;
-                let is_first = u16::from_be_bytes([high, low]) & 0x1fff == 0;
+                let is_first = u16::from_be_bytes([high & 0x1f, low]) == 0;
                 let transport = if is_first { bytes.get(length..)? } else { &[] };
                 let (addresses, destination) = (bytes.get(12..20)?, bytes.get(16..20)?);
                 Some(Self { addresses, destination, protocol: *bytes.get(9)?, transport, length })
@@ -261,7 +261,8 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), random in any::<u32>()) {
             if let Some(headers) = Headers::parse(&bytes) {
-                (headers.is_unicast(), headers.opens(), headers.flow());
+                prop_assert!(!headers.opens() || headers.flow().protocol == TCP);
+                prop_assert!(headers.is_unicast() || !headers.destination.is_empty());
             }
             flip(&mut bytes.clone(), random);
         }

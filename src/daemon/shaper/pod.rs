@@ -19,6 +19,15 @@ const BURST: usize = 256;
 /// a packet into it by rules that are no more.
 const GRACE: u64 = 5_000_000;
 
+/// What was taken.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Bytes of memory.
+    pub(super) memory: usize,
+    /// Packets of a queue that is given up that were thought delivered and are not.
+    pub(super) refused: u64,
+}
+
 /// A pod with at least one queue.
 #[derive(Debug)]
 pub(super) struct Pod {
@@ -34,17 +43,20 @@ impl Pod {
         Self { queues: BTreeMap::new(), raw, flows: Flows::default(), mtus: BTreeMap::new() }
     }
 
-    /// Takes what has come in a queue: how many packets, and the memory that they take. `room` is what may be taken.
+    /// Takes what has come in a queue, and the memory for it, which is at most `room`.
     pub(super) fn take(
         &mut self,
         number: u16,
         inbox: &mut Inbox,
         now: u64,
         mut room: usize,
-    ) -> io::Result<(usize, usize)> {
+    ) -> io::Result<Taken> {
         let Self { queues, raw, flows, mtus } = self;
-        let Some(queue) = queues.get_mut(&number) else { return Ok((0, 0)) };
-        let received = queue.socket.receive(inbox)?;
+        let Some(queue) = queues.get_mut(&number) else { return Ok(Taken::default()) };
+        queue.socket.receive(inbox)?;
+        let refused = inbox.refused();
+        queue.counts.delivered = queue.counts.delivered.saturating_sub(refused);
+        queue.counts.failed += refused;
         let mut memory = 0;
         for packet in inbox.packets() {
             if queue.closing.is_some() {
@@ -57,7 +69,7 @@ impl Pod {
             room = room.saturating_sub(taken);
         }
         queue.socket.flush();
-        Ok((received, memory))
+        Ok(Taken { memory, refused: if queue.closing.is_some() { refused } else { 0 } })
     }
 
     /// When the next packet is due.

@@ -9,6 +9,10 @@ use super::protocol::QueueSpec;
 use super::{Counts, Direction};
 use crate::daemon::sys::nfqueue::{Packet, Queue, Verdict};
 
+/// Bytes of memory for each packet that waits, on top of its own: its place in the queue, which may be twice as long as
+/// what is in it, and what the allocator adds.
+const OVERHEAD: usize = 2 * size_of::<Waiting>() + 16;
+
 /// A packet that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -34,13 +38,13 @@ pub(super) enum What {
 }
 
 impl Waiting {
-    /// Bytes of memory, about: the queue's entry and what the allocator adds come on top of the packet.
+    /// Bytes of memory, about.
     pub(super) fn memory(&self) -> usize {
         let bytes = match &self.what {
             What::Held { payload, .. } => payload.as_ref().map_or(0, |payload| payload.len()),
             What::Copy { bytes, .. } => bytes.len(),
         };
-        bytes + 2 * size_of::<Self>()
+        bytes + OVERHEAD
     }
 }
 
@@ -138,13 +142,13 @@ impl Served {
                 0
             }
             Fate { packet: Outcome::Deliver { due, flip }, duplicate }
-                if 4 * packet.payload.len() <= room =>
+                if 2 * (packet.payload.len() + OVERHEAD) <= room =>
             {
                 let mut memory = 0;
                 match duplicate {
                     Some(Outcome::Deliver { due, flip }) => {
                         self.counts.duplicated += 1;
-                        memory += self.push(due, self.copy(packet, flip));
+                        memory += self.push(due, copy(packet, flip));
                         self.counts.corrupted += u64::from(flip.is_some());
                     }
                     Some(Outcome::Lost) => self.counts.lost += 1,
@@ -172,14 +176,10 @@ impl Served {
             Way::Copy => {
                 // Now, not when it is due: the sender's buffer is free again.
                 self.socket.decide(packet.id, Verdict::Drop, None);
-                self.copy(packet, flip)
+                copy(packet, flip)
             }
         };
         self.push(due, what)
-    }
-
-    fn copy(&self, packet: &Packet<'_>, flip: Option<u32>) -> What {
-        What::Copy { bytes: damaged(packet.payload, flip), interface: packet.out_interface }
     }
 
     fn push(&mut self, due: u64, what: What) -> usize {
@@ -222,6 +222,10 @@ impl Served {
     pub(super) fn counts(&self) -> Counts {
         Counts { waiting: u64::try_from(self.waiting.len()).unwrap_or(u64::MAX), ..self.counts }
     }
+}
+
+fn copy(packet: &Packet<'_>, flip: Option<u32>) -> What {
+    What::Copy { bytes: damaged(packet.payload, flip), interface: packet.out_interface }
 }
 
 fn damaged(payload: &[u8], random: Option<u32>) -> Box<[u8]> {

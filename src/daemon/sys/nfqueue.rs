@@ -11,6 +11,8 @@ use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 
 use super::netlink::{self, Attribute, Attributes, Builder, Message, NetlinkError, Protocol, Socket};
 
+const NLMSG_ERROR: u16 = 2;
+
 /// `NFNL_SUBSYS_QUEUE`.
 const SUBSYSTEM: u16 = 3 << 8;
 const NFQNL_MSG_PACKET: u16 = SUBSYSTEM;
@@ -118,7 +120,7 @@ impl Queue {
             .iter_mut()
             .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() })
             .collect();
-        let mut headers: Vec<_> = parts.iter_mut().map(|part| message_header(part)).collect();
+        let mut headers: Vec<_> = parts.iter_mut().map(message_header).collect();
         let count = libc::c_uint::try_from(headers.len()).unwrap_or(0);
         let flags = libc::MSG_DONTWAIT;
         // SAFETY: `count` headers lie at the pointer; each refers to one element of `parts`, and that to a buffer of
@@ -205,8 +207,17 @@ impl Inbox {
 
     /// The packets of the last [`Queue::receive`].
     pub fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
-        let received = self.buffers.iter().zip(&self.lengths);
-        received.filter_map(|(buffer, length)| Packet::parse(buffer.get(..*length)?))
+        self.messages().filter_map(Packet::parse)
+    }
+
+    /// How many packets that were accepted earlier were no more, as the last [`Queue::receive`] tells: the kernel drops
+    /// all that wait in a network namespace when any base chain there goes.
+    pub fn refused(&self) -> u64 {
+        self.messages().map(|message| u64::from(is_refusal(message))).sum()
+    }
+
+    fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        self.buffers.iter().zip(&self.lengths).filter_map(|(buffer, length)| buffer.get(..*length))
     }
 }
 
@@ -254,6 +265,13 @@ fn nfgenmsg(number: u16) -> [u8; NFGENMSG] {
     [0, 0, high, low]
 }
 
+/// Whether it is an error (`NLMSG_ERROR`) about a verdict to accept, which its sequence number tells.
+fn is_refusal(message: &[u8]) -> bool {
+    let kind = message.get(4..).and_then(|rest| rest.first_chunk()).copied().map(u16::from_ne_bytes);
+    let sequence = message.get(8..).and_then(|rest| rest.first_chunk()).copied().map(u32::from_ne_bytes);
+    kind == Some(NLMSG_ERROR) && sequence == Some(Verdict::Accept as u32)
+}
+
 fn config(attributes: Builder) -> Message {
     Message { kind: NFQNL_MSG_CONFIG, flags: 0, payload: attributes.finish() }
 }
@@ -267,7 +285,7 @@ fn write_verdict(out: &mut Vec<u8>, number: u16, id: u32, verdict: Verdict, payl
     if let Some(payload) = payload {
         attributes = attributes.bytes(NFQA_PAYLOAD, payload);
     }
-    Message { kind: NFQNL_MSG_VERDICT, flags: 0, payload: attributes.finish() }.write(0, 0, out);
+    Message { kind: NFQNL_MSG_VERDICT, flags: 0, payload: attributes.finish() }.write(0, verdict as u32, out);
 }
 
 /// A header that receives into one part, and no address.
@@ -287,13 +305,13 @@ mod tests {
     use proptest::prelude::*;
 
     // What libnetfilter_queue sends (nfq_nlmsg_verdict_put and nfq_nlmsg_verdict_put_pkt, libnetfilter_queue 1.0.5):
-    // accept packet 5 of queue 77, and with other bytes. Little endian.
+    // accept packet 5 of queue 77, and with other bytes; the sequence number is ours. Little endian.
     #[cfg(target_endian = "little")]
     #[test]
     fn verdicts_have_their_bytes() {
         let mut out = Vec::new();
         write_verdict(&mut out, 77, 5, Verdict::Accept, None);
-        let header = "01030100 00000000 00000000 0000004d 0c000200 00000001 00000005";
+        let header = "01030100 01000000 00000000 0000004d 0c000200 00000001 00000005";
         assert_eq!(hex(&out), hex(&unhex(&format!("20000000 {header}"))));
         out.clear();
         write_verdict(&mut out, 77, 5, Verdict::Accept, Some(&[0x45, 0, 1]));
@@ -317,7 +335,11 @@ mod tests {
         };
         let expected = Packet { id: 5, out_interface: 3, payload: &[0x45, 0, 1] };
         assert_eq!(Packet::parse(&message(NFQNL_MSG_PACKET)), Some(expected));
-        assert_eq!(Packet::parse(&message(2)), None, "an error (NLMSG_ERROR)");
+        assert_eq!(Packet::parse(&message(NLMSG_ERROR)), None);
+        assert!(!is_refusal(&message(NLMSG_ERROR)), "of a verdict to drop");
+        let mut refusal = message(NLMSG_ERROR);
+        refusal[8..12].copy_from_slice(&1_u32.to_ne_bytes());
+        assert!(is_refusal(&refusal));
     }
 
     proptest! {
