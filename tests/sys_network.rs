@@ -7,6 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests build their networks with ip and tc")]
 #![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
 
+mod sandbox;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
+use sandbox::{at, connect, in_sandbox, ip, namespace, run};
 use squall::daemon::sys::fingerprint::fingerprint;
 use squall::daemon::sys::netlink::{Protocol, Socket};
 use squall::daemon::sys::netns::{NetNs, NetNsError};
@@ -25,77 +27,11 @@ use squall::network::table::{
     Action, Address, AddressSet, Chain, ChainKind, Family, Hook, IpVersion, Match, Rule, TablePlan, Transport,
 };
 
-const SANDBOX: &str = "SQUALL_TEST_SANDBOX";
 const TABLE: &str = "squall_test";
 /// How long an answer is waited for that must come. It comes at once unless the CPUs are busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer is waited for that must not come. It would come within a millisecond or so.
 const DOUBT: Duration = Duration::from_millis(400);
-
-/// Runs the rest of the calling test in new user and network namespaces. `name` is the test's own.
-fn in_sandbox(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(SANDBOX).is_some() {
-        run("ip", &["link", "set", "lo", "up"]);
-        return test();
-    }
-    let unshared = |program: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--net", "--", program]);
-        command
-    };
-    let probe = unshared("true").output().expect("unshare (package util-linux) is not installed");
-    if !probe.status.success() {
-        let reason = String::from_utf8_lossy(&probe.stderr);
-        eprintln!("SKIPPED: {name}: no user namespaces here: {}", reason.trim());
-        return;
-    }
-    let binary = std::env::current_exe().unwrap();
-    let status = unshared(binary.to_str().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(SANDBOX, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name} failed in its sandbox, see above");
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output =
-        Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {text}", arguments.join(" "));
-}
-
-/// A new network namespace with its loopback up.
-fn namespace() -> NetNs {
-    let namespace = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        NetNs::open("/proc/thread-self/ns/net").unwrap()
-    });
-    let namespace = namespace.join().unwrap();
-    ip(&namespace, "link set lo up");
-    namespace
-}
-
-fn ip(namespace: &NetNs, arguments: &str) {
-    namespace.run_in(|| run("ip", &arguments.split(' ').collect::<Vec<_>>())).unwrap();
-}
-
-/// Connects `here` (the sandbox's own namespace if none) with `there` by a pair of interfaces.
-fn connect(here: Option<&NetNs>, name: &str, there: &NetNs, peer: &str) {
-    // ip wants a process to name a namespace.
-    let mut holder = there.run_in(|| Command::new("sleep").arg("60").spawn().unwrap()).unwrap();
-    let add = format!("link add {name} type veth peer name {peer} netns {}", holder.id());
-    let up = format!("link set {name} up");
-    for command in [&add, &up] {
-        match here {
-            Some(namespace) => ip(namespace, command),
-            None => run("ip", &command.split(' ').collect::<Vec<_>>()),
-        }
-    }
-    ip(there, &format!("link set {peer} up"));
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-}
 
 /// Two namespaces: the victim, and a neighbour with two addresses of each version, all of which echo datagrams at
 /// the ports 7001 and 7002.
@@ -149,10 +85,6 @@ impl Pair {
     fn is_cut_off(&self, address: &str) -> bool {
         ask(&self.victim, at(address, 7001), DOUBT).is_none()
     }
-}
-
-fn at(address: &str, port: u16) -> SocketAddr {
-    SocketAddr::new(address.parse().unwrap(), port)
 }
 
 /// Answers every datagram with the own address, until the test process ends.

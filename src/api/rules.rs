@@ -169,7 +169,7 @@ fn amount(field: &'static str, of: &str, present: &str) -> Vec<SpecRule> {
             field,
             format!(
                 "!({present}) || {of}.mode != 'fixed' || has({of}.value) && \
-                 {of}.value.matches('^ *[+]?0*[1-9][0-9]{{0,8}} *$')"
+                 {of}.value.matches('^[+]?0*[1-9][0-9]{{0,8}}$')"
             ),
             "this mode needs a value; write the number of pods, quoted: value: \"2\"",
         ),
@@ -177,7 +177,7 @@ fn amount(field: &'static str, of: &str, present: &str) -> Vec<SpecRule> {
             field,
             format!(
                 "!({present}) || !({of}.mode in ['fixed-percent', 'random-max-percent']) || has({of}.value) && \
-                 {of}.value.matches('^ *[+]?0*([1-9][0-9]?|100) *$')"
+                 {of}.value.matches('^[+]?0*([1-9][0-9]?|100)$')"
             ),
             "this mode needs a value; write a percentage from 1 to 100, quoted: value: \"50\"",
         ),

@@ -37,12 +37,11 @@ const RATE_UNITS: [(&str, u64); 10] = [
 /// # Errors
 /// A sentence for the user: not a whole number, an unknown unit, more than 64 bits hold, or zero.
 pub fn rate(text: &str) -> Result<u64, String> {
-    let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 =
         number.parse().map_err(|_e| format!("\"{text}\" does not begin with a whole number"))?;
-    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.trim_start_matches(' ').to_ascii_lowercase();
     let scale = RATE_UNITS
         .iter()
         .find(|(name, _)| *name == unit)

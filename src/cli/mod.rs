@@ -96,6 +96,12 @@ enum Verb {
     #[command(hide = true)]
     #[cfg(feature = "playground")]
     Probe,
+    /// Delays the packets that a daemon hands to it, where the kernel cannot
+    #[command(hide = true)]
+    Shaper {
+        /// Number of the daemon's process
+        parent: u32,
+    },
     /// Waits for ever: what a failed pod runs instead of its program
     #[command(hide = true)]
     Hold,
@@ -127,6 +133,9 @@ impl Verb {
             #[cfg(feature = "playground")]
             Self::Probe => probe::run(out),
             Self::Hold => hold(),
+            Self::Shaper { parent } => {
+                crate::daemon::shaper::run(parent).map(|()| Exit::Success).map_err(Failure::new)
+            }
             Self::Completions(args) => args.run(Cli::command(), out),
             Self::Man(args) => args.run(Cli::command(), out),
             Self::Plan(args) => block_on(args.run(world, out)),

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod halt_file;
 pub mod journal;
 pub mod kernel;
+pub mod shaper;
 pub mod sys;
 mod tracked;
 

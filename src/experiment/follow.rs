@@ -17,9 +17,9 @@ use super::kind::Experiment;
 use super::lifecycle::Input;
 use super::plan::{self, Chosen, End};
 use super::selection::{Exclusion, Request, select};
-use super::stable_hash;
 use super::world::has_finished;
 use crate::api::{Following, Injection, Mode};
+use crate::network::stable_hash;
 use std::sync::Arc;
 
 /// After so many replacements within [`WINDOW`] there are no more.

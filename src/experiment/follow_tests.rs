@@ -25,7 +25,7 @@ impl Cluster {
         all.map(|target| target.uid.trim_start_matches("uid-").to_owned()).collect()
     }
 
-    fn following(&self) -> crate::api::Following {
+    fn following(&self) -> Following {
         self.status().experiment.following.unwrap()
     }
 

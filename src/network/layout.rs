@@ -12,18 +12,15 @@ use super::netem::Netem;
 use super::plan::{NetworkPlan, Side};
 use super::qdisc::{self, QdiscTree};
 use super::shaping::{self, Class};
-use super::stable_hash;
 use super::table::{
     Action, Address, AddressSet, Chain, ChainKind, Family, Hook, IpVersion, Match, QueueFlavour, Rule,
     TablePlan, Transport,
 };
+use super::{RESENT_MARK, stable_hash};
 use crate::api::{NetworkEffect, Peer};
 
 /// The name of a pod's table.
 pub const TABLE: &str = "squall_pod";
-
-/// Bit of a packet's mark (`SO_MARK`): the shaper has held this packet already and sends it now.
-pub const RESENT: u32 = 0x4000_0000;
 
 /// Before connection tracking, so that a dropped packet leaves no trace there (`NF_IP_PRI_RAW`).
 const DROP_PRIORITY: i32 = -300;
@@ -298,7 +295,7 @@ impl Builder {
     fn finish(mut self, queues: &[Queue]) -> TablePlan {
         let mut chains = Vec::new();
         let resent = queues.iter().any(|queue| queue.side == Side::Egress);
-        let is_resent = || vec![Match::MarkBits { mask: RESENT, set: true }];
+        let is_resent = || vec![Match::MarkBits { mask: RESENT_MARK, set: true }];
         let plain = |action| Rule { matches: is_resent(), action, counter: false, comment: None };
         // Chains for both sides of a kind, even if one is empty: what waits in a queue would be dropped when a chain goes.
         let shapes = self.rules.keys().any(|place| matches!(place, Place::Shape(_)));

@@ -125,7 +125,7 @@ fn a_delay_by_the_shaper_is_a_queue_and_leaves_alone_what_was_sent_again() {
     assert_eq!((out.side, into.side), (Side::Egress, Side::Ingress));
     let queue = |number| Action::Queue { number, flavour: QueueFlavour::Compat };
     assert_eq!(actions(&layout, "shape-egress"), [Action::Accept, queue(out.number)]);
-    let resent = [Match::MarkBits { mask: RESENT, set: true }];
+    let resent = [Match::MarkBits { mask: RESENT_MARK, set: true }];
     assert_eq!(chain(&layout, "shape-egress").rules[0].matches, resent);
     assert_eq!(actions(&layout, "shape-ingress"), [queue(into.number)]);
     assert_eq!(actions(&layout, "resent"), [Action::NoTrack]);

@@ -11,6 +11,10 @@ pub mod qdisc;
 mod shaping;
 pub mod table;
 
+/// The mark of packets that a shaper sends again (`SO_MARK`); no queue may take them a second time. The highest bits
+/// are nobody's: Kubernetes uses 0x4000 and 0x8000, network plugins the lower half.
+pub const RESENT_MARK: u32 = 0x4000_0000;
+
 /// FNV-1a, 64 bits: short names and seeds that stay the same in every build and on every machine.
 pub(crate) fn stable_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

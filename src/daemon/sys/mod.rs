@@ -1,14 +1,18 @@
-//! The machine: netlink, `nf_tables`, traffic control, namespaces, processes, mounts.
+//! The machine: netlink, `nf_tables` and its queues, traffic control, namespaces, processes, mounts.
 //!
 //! The only place with `unsafe` code and with privileged operations. It knows nothing of Kubernetes and decides
 //! nothing: it does what it is told and reads back what is there. Everything blocks; callers in asynchronous code
 //! use a blocking task.
 
+pub mod channel;
 pub mod fingerprint;
 mod hex;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod nfqueue;
 pub mod nft;
 pub mod proc;
+pub mod rawsend;
+pub mod spawn;
 pub mod tc;

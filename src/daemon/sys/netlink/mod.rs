@@ -251,6 +251,11 @@ impl Socket {
         self.port
     }
 
+    /// The socket alone, for who reads from it what nobody asked for.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Sends one request and returns what the kernel sent before its acknowledgement.
     pub fn request(&mut self, operation: &str, message: &Message) -> Result<Vec<Reply>, NetlinkError> {
         let sequence = self.next_sequence();
@@ -399,7 +404,7 @@ impl Socket {
 
 /// Switches a `SOL_NETLINK` option on.
 #[expect(unsafe_code, reason = "nix has no wrapper for netlink options")]
-fn enable(fd: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
+pub(super) fn enable(fd: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_too_long| Errno::EINVAL)?;
     // SAFETY: the descriptor is open, and pointer and length describe `on`, which outlives the call.
