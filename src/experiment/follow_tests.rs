@@ -1,6 +1,5 @@
 //! Following targets, its brakes, and the time that goes on meanwhile.
 
-use super::super::super::fixtures::changed_pod;
 use super::*;
 use crate::api::SOURCE_KEY;
 
@@ -25,7 +24,7 @@ impl Cluster {
         all.map(|target| target.uid.trim_start_matches("uid-").to_owned()).collect()
     }
 
-    fn following(&self) -> crate::api::Following {
+    fn following(&self) -> Following {
         self.status().experiment.following.unwrap()
     }
 
