@@ -1,6 +1,5 @@
 //! Following targets, its brakes, and the time that goes on meanwhile.
 
-use super::super::super::fixtures::changed_pod;
 use super::*;
 use crate::api::SOURCE_KEY;
 

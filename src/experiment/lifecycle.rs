@@ -243,6 +243,12 @@ fn is_halted(live: &[Arc<Injection>], halts: &[Arc<Halt>]) -> bool {
     })
 }
 
+/// The Halt that would hold an experiment with these targets back, and what becomes of it: it waits.
+pub fn held_back(halts: &[Arc<Halt>], chosen: &[Chosen]) -> Option<String> {
+    let targets = chosen.iter().map(|chosen| &chosen.target);
+    covering(halts, |scope| scope.covers_any(targets.clone())).map(waits_for)
+}
+
 /// The first Halt whose scope is such.
 fn covering(halts: &[Arc<Halt>], covers: impl Fn(&HaltScope) -> bool) -> Option<&Halt> {
     halts.iter().map(AsRef::as_ref).find(|halt| covers(&HaltScope::from(&halt.spec)))

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::fixtures::{chaos, merge, node, pod, start, world, world_of};
+use super::super::fixtures::{changed_pod, chaos, merge, node, pod, start, world, world_of};
 use super::*;
 use crate::api::{InjectionStatus, NetworkChaos, PAUSE_ANNOTATION, TargetPhase, TargetStatus};
 

@@ -139,6 +139,30 @@ impl Cluster {
         make::<NetworkChaos>(&self.api("default"), json!({"metadata": {"name": name}, "spec": whole})).await;
     }
 
+    /// An experiment with this spec and nothing of the usual one but its action and mode, in this namespace.
+    pub(crate) async fn create_in(&self, namespace: &str, name: &str, spec: Value) {
+        make::<k8s_openapi::api::core::v1::Namespace>(
+            &Api::all(self.client.clone()),
+            json!({"metadata": {"name": namespace}}),
+        )
+        .await;
+        let mut whole = json!({"action": "partition", "mode": "all"});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        make::<NetworkChaos>(&self.api(namespace), json!({"metadata": {"name": name}, "spec": whole})).await;
+    }
+
+    pub(crate) async fn remove_pod(&self, name: &str) {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = self.api("default");
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        drop(pods.delete(name, &now).await.unwrap());
+    }
+
+    /// Takes the leader Lease away, as if the one who held it had given it back.
+    pub(crate) async fn release_lease(&self) {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = self.api(SYSTEM_NAMESPACE);
+        drop(leases.delete("squall-controller", &DeleteParams::default()).await.unwrap());
+    }
+
     pub(crate) async fn halt(&self, name: &str, namespaces: &[&str]) {
         let spec = json!({"namespaces": namespaces});
         make::<Halt>(&Api::all(self.client.clone()), json!({"metadata": {"name": name}, "spec": spec})).await;

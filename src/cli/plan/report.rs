@@ -15,7 +15,7 @@ const NAMED: usize = 4;
 pub(super) enum Verdict {
     /// It would be injected as described.
     Runs,
-    /// Nothing to act on now; it would wait for pods.
+    /// Nothing to act on now, or halted: it would wait.
     Waits,
     /// It could not run as it is written.
     Refused,
@@ -50,6 +50,9 @@ pub(super) struct Report {
     pub(super) warnings: Vec<String>,
     /// Why it could not run.
     pub(super) problems: Vec<Wrong>,
+    /// The Halt that holds it back, and what ends that; absent: none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) halt: Option<String>,
 }
 
 /// The part of one node.
@@ -146,6 +149,9 @@ impl Report {
                 counted(targets, "target"),
                 counted(self.nodes.len(), "node")
             ),
+            Verdict::Waits if self.halt.is_some() => {
+                format!("{} would wait: {}", self.action, self.halt.as_deref().unwrap_or_default())
+            }
             Verdict::Waits => format!("{} would wait, for there is nothing to act on now", self.action),
             Verdict::Refused => format!("{} could not run", self.action),
         };
