@@ -61,13 +61,18 @@ fn main() {
     }
     selection();
     runtime.block_on(async {
-        life("everybody cut off from everybody", &json!({"selector": all()})).await;
-        let app = |name: &str| json!({"labelSelectors": {"app": name}});
-        let target = json!({"mode": "all", "selector": app("app-0")});
+        life("every pod cut off from everybody", &json!({"selector": all()})).await;
+        let others =
+            json!({"expressionSelectors": [{"key": "app", "operator": "NotIn", "values": ["app-0"]}]});
+        let target = |mode| json!({"mode": mode, "selector": {"labelSelectors": {"app": "app-0"}}});
         life(
-            "nine pods of each node cut off from the tenth",
-            &json!({"selector": {"expressionSelectors":
-            [{"key": "app", "operator": "NotIn", "values": ["app-0"]}]}, "target": target}),
+            "nine pods of each node cut off from one",
+            &json!({"selector": others, "target": target("one")}),
+        )
+        .await;
+        life(
+            "nine pods of each node cut off from every tenth",
+            &json!({"selector": others, "target": target("all")}),
         )
         .await;
     });

@@ -4,7 +4,7 @@
 //! be. It remembers nothing: everything that must outlive a controller stands in the objects, so that a
 //! step taken twice, or by another controller, comes to the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -472,20 +472,23 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>, followed: &Followed
     let mut actions = Vec::new();
     let clock = clock::tick(input, &live(input));
     let experiment = chaos.reference();
+    let by_name: HashMap<&str, &Injection> = injections
+        .iter()
+        .filter_map(|injection| Some((injection.metadata.name.as_deref()?, &**injection)))
+        .collect();
     let mut targets = Vec::new();
     let mut complete = true;
     for (node, node_plan) in plan {
         let name = plan::injection_name(&experiment, node);
-        let current = injections.iter().find(|injection| injection.name_any() == name);
-        if current.is_some_and(|injection| is_deleting(injection)) {
+        let current = by_name.get(name.as_str()).copied();
+        if current.is_some_and(is_deleting) {
             // Its name is taken until it is gone.
             complete = false;
             continue;
         }
-        let spec =
-            clock::spec_for(input, &experiment, node, node_plan, current.map(AsRef::as_ref), clock.as_ref());
+        let spec = clock::spec_for(input, &experiment, node, node_plan, current, clock.as_ref());
         if let Some(current) = current {
-            let with_spec = Injection { spec, ..Injection::clone(current) };
+            let with_spec = Injection { spec, ..current.clone() };
             targets.extend(status::seen(std::iter::once((&with_spec, None))));
             if with_spec.spec != current.spec {
                 actions.push(Action::UpdateInjection(name, Box::new(with_spec.spec)));

@@ -178,10 +178,11 @@ fn sample(items: &[usize], count: usize, rng: &mut impl Rng) -> Vec<usize> {
 fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusion> {
     let spec = pod.spec.as_ref();
     let node = spec.and_then(|spec| spec.node_name.as_deref());
+    let unfit = (request.unfit)(pod);
     if pod.metadata.namespace.as_ref().is_some_and(|namespace| request.protected.contains(namespace)) {
         Some(Exclusion::Protected)
-    } else if let Some(reason) = (request.unfit)(pod).filter(|reason| reason.is_final()) {
-        Some(reason)
+    } else if unfit.is_some_and(Exclusion::is_final) {
+        unfit
     } else if pod.metadata.deletion_timestamp.is_some() {
         Some(Exclusion::Terminating)
     } else if has_finished(pod) {
@@ -189,7 +190,7 @@ fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusio
     } else if pod.metadata.uid.is_none() || node.is_none_or(|node| world.node(node).is_none()) {
         Some(Exclusion::NoNode)
     } else {
-        (request.unfit)(pod)
+        unfit
     }
 }
 
