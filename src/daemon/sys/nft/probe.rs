@@ -2,17 +2,25 @@
 
 use super::super::netlink::Protocol;
 use super::super::netns::{NetNs, NetNsError};
+use super::super::nfqueue::Queue;
 use super::{install, read_back};
 use crate::network::table::{
     Action, Chain, ChainKind, Family, Hook, NAME_PREFIX, QueueFlavour, Rule, TablePlan,
 };
 
+/// The queue that is tried.
+const NUMBER: u16 = 1;
+
 /// How packets get from `nf_tables` to a queue here; nothing if there is no way. The expression is tried before the
 /// target of iptables.
 ///
-/// The kernel may load modules for it.
+/// The kernel may load modules for it: `nfnetlink_queue`, and `nft_queue` or `nft_compat` and `xt_NFQUEUE`.
 pub fn probe_queue() -> Result<Option<QueueFlavour>, NetNsError> {
     let namespace = NetNs::scratch()?;
+    if let Err(error) = namespace.run_in(|| Queue::bind(NUMBER))? {
+        tracing::debug!(error = &error as &dyn std::error::Error, "no queue can be bound");
+        return Ok(None);
+    }
     for flavour in [QueueFlavour::Native, QueueFlavour::Compat] {
         // A socket for each: what a refused transaction left in one must not be read as the next one's answer.
         let mut socket = namespace.socket(Protocol::Netfilter)?;
@@ -30,7 +38,7 @@ pub fn probe_queue() -> Result<Option<QueueFlavour>, NetNsError> {
 }
 
 fn plan(flavour: QueueFlavour) -> TablePlan {
-    let action = Action::Queue { number: 1, flavour };
+    let action = Action::Queue { number: NUMBER, flavour };
     TablePlan {
         family: Family::Inet,
         name: format!("{NAME_PREFIX}probe"),
