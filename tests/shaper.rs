@@ -19,12 +19,14 @@ use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sandbox::{at, connect, in_sandbox, ip, namespace, run};
 use squall::daemon::shaper::{Counts, Direction, QueueSpec, Shaper};
 use squall::daemon::sys::netlink::{Protocol, Socket};
 use squall::daemon::sys::netns::NetNs;
+use squall::daemon::sys::nfqueue::Queue;
 use squall::daemon::sys::nft::{self, install, read_back, remove};
 use squall::daemon::sys::proc::PidFd;
 use squall::network::RESENT_MARK;
@@ -487,6 +489,37 @@ fn long_datagrams_and_translated_addresses_pass() {
             stream.read_exact(&mut text).unwrap();
         }
         eprintln!("translated: {:?}", lab.counts(EGRESS));
+    });
+}
+
+#[test]
+fn pods_are_served_apart() {
+    in_lab("pods_are_served_apart", |mut one| {
+        const OTHER: &str = "default/other";
+        let mut other = lab(one.flavour);
+        one.shape(&[spec(Direction::Egress, delay(30))]);
+        one.shaper.serve(OTHER, &other.pod, &[spec(Direction::Egress, delay(60))]).unwrap();
+        install(&mut other.netfilter, &plan(one.flavour, &[Direction::Egress])).unwrap();
+        let gap = Duration::from_millis(1);
+        let both = thread::scope(|scope| {
+            let (pod, peer) = (&one.pod, &one.peer);
+            let first = scope.spawn(|| flow(pod, peer, NEAR4, 100, gap, 64));
+            (quantile(&other.outbound(NEAR4, 100, gap), 0.5), quantile(&first.join().unwrap(), 0.5))
+        });
+        eprintln!("60 and 30 ms in two pods with one number: median {:.2} and {:.2} ms", both.0, both.1);
+        assert!((60.0..63.0).contains(&both.0) && (30.0..33.0).contains(&both.1));
+        assert_eq!(one.shaper.counts(OTHER).unwrap()[0].1.seen, 100);
+
+        // The one goes, with its network; the other stays as it is.
+        remove(&mut other.netfilter, Family::Inet, TABLE).unwrap();
+        drop(other);
+        assert_eq!(one.shaper.release(OTHER).unwrap().dropped, 0);
+        assert_eq!(one.shaper.counts(OTHER).unwrap(), []);
+        assert!((30.0..33.0).contains(&quantile(&one.outbound(NEAR4, 100, gap), 0.5)));
+        let taken = one.peer.run_in(|| Queue::bind(EGRESS)).unwrap();
+        drop(taken.expect("numbers are of one namespace"));
+        let error = one.pod.run_in(|| Queue::bind(EGRESS)).unwrap().unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EPERM), "{error}");
     });
 }
 
