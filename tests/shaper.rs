@@ -11,7 +11,7 @@
 mod sandbox;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +19,16 @@ use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sandbox::{at, connect, in_sandbox, ip, namespace, run};
 use squall::daemon::shaper::{Counts, Direction, QueueSpec, Shaper};
 use squall::daemon::sys::netlink::{Protocol, Socket};
 use squall::daemon::sys::netns::NetNs;
+use squall::daemon::sys::nfqueue::Queue;
 use squall::daemon::sys::nft::{self, install, read_back, remove};
+use squall::daemon::sys::proc::PidFd;
 use squall::network::RESENT_MARK;
 use squall::network::netem::{Chance, Netem, Probability};
 use squall::network::table::{
@@ -360,14 +363,14 @@ fn jitter_is_spread_as_netem_does_it() {
         let variance: f64 = delays.iter().map(|delay| product(*delay, *delay)).sum();
         let serial = delays.windows(2).map(|pair| product(pair[0], pair[1])).sum::<f64>() / variance;
         let deviation = (variance / delays.len() as f64).sqrt();
-        let (least, p99) = (quantile(&arrivals, 0.0), quantile(&arrivals, 0.99));
+        let (least, p90) = (quantile(&arrivals, 0.0), quantile(&arrivals, 0.9));
         eprintln!(
-            "50±20 ms: least {least:.2} mean {mean:.2} p99 {p99:.2} deviation {deviation:.2} ms, serial correlation \
+            "50±20 ms: least {least:.2} mean {mean:.2} p90 {p90:.2} deviation {deviation:.2} ms, serial correlation \
              {serial:.3}, {overtaken} overtaken"
         );
         assert!((30.0..32.0).contains(&least), "{least}");
         assert!((48.5..52.0).contains(&mean), "{mean}");
-        assert!((68.0..72.0).contains(&p99), "{p99}");
+        assert!((64.5..69.0).contains(&p90), "{p90}: 66 ms of an even spread");
         // An even spread over 40 ms deviates by 40/sqrt(12) = 11.5 ms.
         assert!((10.5..12.5).contains(&deviation), "{deviation}");
         // netem's remainder leaves nothing of a correlation at this jitter; see `Model::spread`.
@@ -490,6 +493,37 @@ fn long_datagrams_and_translated_addresses_pass() {
 }
 
 #[test]
+fn pods_are_served_apart() {
+    in_lab("pods_are_served_apart", |mut one| {
+        const OTHER: &str = "default/other";
+        let mut other = lab(one.flavour);
+        one.shape(&[spec(Direction::Egress, delay(30))]);
+        one.shaper.serve(OTHER, &other.pod, &[spec(Direction::Egress, delay(60))]).unwrap();
+        install(&mut other.netfilter, &plan(one.flavour, &[Direction::Egress])).unwrap();
+        let gap = Duration::from_millis(1);
+        let both = thread::scope(|scope| {
+            let (pod, peer) = (&one.pod, &one.peer);
+            let first = scope.spawn(|| flow(pod, peer, NEAR4, 100, gap, 64));
+            (quantile(&other.outbound(NEAR4, 100, gap), 0.5), quantile(&first.join().unwrap(), 0.5))
+        });
+        eprintln!("60 and 30 ms in two pods with one number: median {:.2} and {:.2} ms", both.0, both.1);
+        assert!((60.0..63.0).contains(&both.0) && (30.0..33.0).contains(&both.1));
+        assert_eq!(one.shaper.counts(OTHER).unwrap()[0].1.seen, 100);
+
+        // The one goes, with its network; the other stays as it is.
+        remove(&mut other.netfilter, Family::Inet, TABLE).unwrap();
+        drop(other);
+        assert_eq!(one.shaper.release(OTHER).unwrap().dropped, 0);
+        assert_eq!(one.shaper.counts(OTHER).unwrap(), []);
+        assert!((30.0..33.0).contains(&quantile(&one.outbound(NEAR4, 100, gap), 0.5)));
+        let taken = one.peer.run_in(|| Queue::bind(EGRESS)).unwrap();
+        drop(taken.expect("numbers are of one namespace"));
+        let error = one.pod.run_in(|| Queue::bind(EGRESS)).unwrap().unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EPERM), "{error}");
+    });
+}
+
+#[test]
 fn tcp_is_not_throttled_by_waiting() {
     in_lab("tcp_is_not_throttled_by_waiting", |mut lab| {
         lab.shape(&[spec(Direction::Egress, delay(10))]);
@@ -561,6 +595,33 @@ fn a_killed_shaper_lets_traffic_flow() {
         assert!(ended.try_recv().is_err(), "its end was wanted");
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it is still there");
     });
+}
+
+#[test]
+fn a_shaper_ends_with_its_daemon() {
+    const DAEMON: &str = "SQUALL_TEST_DAEMON";
+    let name = "a_shaper_ends_with_its_daemon";
+    if std::env::var_os(DAEMON).is_some() {
+        // The daemon of the test below: it is killed here.
+        let shaper = Shaper::start_program(Path::new(env!("CARGO_BIN_EXE_squall")), || {}).unwrap();
+        eprintln!("shaper {}", shaper.id());
+        thread::sleep(6 * PATIENCE);
+        return;
+    }
+    let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(DAEMON, "1")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = std::io::BufReader::new(daemon.stderr.take().unwrap());
+    let pid =
+        said.lines().map_while(Result::ok).find_map(|line| line.split_once("shaper ")?.1.parse::<u32>().ok());
+    let pid = PidFd::open(pid.expect("no shaper was started")).unwrap();
+    assert!(!pid.wait(Duration::from_millis(300)).unwrap(), "it ended before");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(pid.wait(PATIENCE).unwrap(), "the shaper outlives its daemon");
 }
 
 #[test]

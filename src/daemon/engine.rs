@@ -41,6 +41,8 @@ pub enum Input {
     Halts(Vec<HaltScope>),
     /// Whether this node is halted by a file of its own.
     LocalHalt(bool),
+    /// A helper process has ended by itself: what it did may be undone.
+    Disturbed,
     /// Undo everything; the process is about to end.
     Stop,
 }
@@ -96,7 +98,8 @@ struct Pod {
     /// The last change or look was not read back: the kernel may hold something else than `installed`.
     doubtful: bool,
     before: Option<Before>,
-    verified: Duration,
+    /// When it was read back last; never since something disturbed it.
+    verified: Option<Duration>,
     retry: Option<Retry>,
 }
 
@@ -116,13 +119,22 @@ impl Pod {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// An engine that knows nothing yet. It does nothing until it was given a first snapshot and the Halts.
-    pub const fn new(kernel: K, journal: Journal) -> Self {
+    /// An engine that knows nothing but the journal. It does nothing until it was given a first snapshot and the
+    /// Halts. What the process before it did to a pod may still be there: a queueing discipline does not end with it.
+    pub fn new(kernel: K, journal: Journal) -> Self {
+        let mut pods = BTreeMap::<String, Pod>::new();
+        for record in journal.names().iter().filter_map(|name| journal.get(name)) {
+            for (pod, before) in &record.before {
+                let known = pods.entry(pod.clone()).or_default();
+                known.before.get_or_insert_with(|| before.clone());
+                known.doubtful = true;
+            }
+        }
         Self {
             kernel,
             journal,
             injections: BTreeMap::new(),
-            pods: BTreeMap::new(),
+            pods,
             kills: BTreeMap::new(),
             halts: Halts { listed: None, local: false },
             heartbeat: Heartbeat { seen: None, changed: None },
@@ -162,6 +174,7 @@ impl<K: Kernel> Engine<K> {
             }
             Input::Halts(scopes) => self.halts.listed = Some(scopes),
             Input::LocalHalt(local) => self.halts.local = local,
+            Input::Disturbed => self.pods.values_mut().for_each(|pod| pod.verified = None),
             Input::Stop => self.stopping = true,
         }
     }
@@ -175,15 +188,6 @@ impl<K: Kernel> Engine<K> {
             }
             _ => {
                 let record = self.journal.get(&name).cloned();
-                if let Some(record) = &record {
-                    for (pod, before) in &record.before {
-                        self.pods
-                            .entry(pod.clone())
-                            .or_default()
-                            .before
-                            .get_or_insert_with(|| before.clone());
-                    }
-                }
                 self.injections.insert(name, Tracked::new(injection, record, now));
             }
         }
@@ -320,7 +324,8 @@ impl<K: Kernel> Engine<K> {
         if plan.is_some() {
             self.write_ahead(uid)?;
         }
-        match self.kernel.set_network(uid, plan.as_ref()) {
+        let before = self.pods.get(uid).and_then(|pod| pod.before.as_ref());
+        match self.kernel.set_network(uid, plan.as_ref(), before) {
             Ok(evidence) => self.succeeded(uid, plan, &evidence, now),
             Err(error) => {
                 // What the kernel refuses leaves no trace, what it does not list may be there all the same.
@@ -370,7 +375,7 @@ impl<K: Kernel> Engine<K> {
         let undone = plan.is_none();
         pod.installed = plan;
         pod.doubtful = false;
-        pod.verified = now.boot;
+        pod.verified = Some(now.boot);
         pod.retry = None;
         let mut text = evidence.to_owned();
         if undone && let Some(before) = pod.before.take() {
@@ -418,10 +423,9 @@ impl<K: Kernel> Engine<K> {
     /// Reads back from time to time what should still be there. If it is not, the next call injects again.
     fn verify(&mut self, uid: &str, now: Now) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        let Some(plan) = pod.installed.as_ref().filter(|_| now.boot >= pod.verified + VERIFY_EVERY) else {
-            return;
-        };
-        pod.verified = now.boot;
+        let is_due = pod.verified.is_none_or(|verified| now.boot >= verified + VERIFY_EVERY);
+        let Some(plan) = pod.installed.as_ref().filter(|_| is_due) else { return };
+        pod.verified = Some(now.boot);
         if let Err(error) = self.kernel.verify(uid, plan) {
             tracing::warn!(pod = uid, error = %error.chain(), "an injected fault is not in the kernel any more");
             pod.installed = None;
@@ -466,7 +470,7 @@ impl<K: Kernel> Engine<K> {
         });
         let pods = self.pods.values().filter_map(|pod| match &pod.retry {
             Some(retry) => Some(retry.at),
-            None => pod.installed.is_some().then(|| pod.verified + VERIFY_EVERY),
+            None => pod.installed.is_some().then(|| pod.verified.map_or(now.boot, |at| at + VERIFY_EVERY)),
         });
         let kills = self.kills.values().map(|retry| retry.at);
         changes.chain(pods).chain(kills).min()

@@ -29,7 +29,12 @@ impl Kernel for Simulated {
         Ok(Before::default())
     }
 
-    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError> {
+    fn set_network(
+        &mut self,
+        pod: &str,
+        plan: Option<&NetworkPlan>,
+        _before: Option<&Before>,
+    ) -> Result<String, FaultError> {
         if self.failing {
             return Err(FaultError::NotReadBack("simulated".into()));
         }

@@ -1,9 +1,22 @@
 //! What the engine needs of the kernel, as a trait: the engine is tested against a simulated one.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::sys::fingerprint::Fingerprint;
+use crate::daemon::sys::tc::Root;
 use crate::network::plan::NetworkPlan;
 
-/// What there was on a pod's network before a fault, to be compared after it.
-pub type Before = crate::daemon::sys::fingerprint::Fingerprint;
+/// What there was on a pod's network before a fault, to be put back and compared after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Everything that is compared.
+    pub fingerprint: Fingerprint,
+    /// The root queueing disciplines that can be put back, by the index of their interface.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roots: BTreeMap<u32, Root>,
+}
 
 /// Why a fault could not be put in place or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +49,14 @@ pub enum FaultError {
         /// What the kernel said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It cannot be done on this pod or this kernel.
+    #[error("{what}")]
+    Impossible {
+        /// What stands in the way.
+        what: String,
+        /// What the user can do about it.
+        cure: &'static str,
+    },
     /// The kernel took the change, but what it lists is something else.
     #[error("the kernel does not list what was injected: {0}")]
     NotReadBack(String),
@@ -52,6 +73,7 @@ impl FaultError {
             Self::NoContainer { .. } => "it ended before it was killed; create the experiment anew",
             Self::HostNetwork { .. } => "select pods with a network of their own",
             Self::Kernel { .. } => "run squall doctor on the node; it names missing modules and rights",
+            Self::Impossible { cure, .. } => cure,
             Self::NotReadBack(_) => "something else changes this pod's nf_tables; it is tried again",
             Self::LeftBehind(_) => "the difference was made by something else while the fault was in place",
         }
@@ -79,11 +101,16 @@ pub trait Kernel {
 
     /// Makes the pod's faults exactly `plan`, at once and as a whole, and reads them back. Gives the
     /// evidence: a short text about what the kernel lists. Taking faults away from a pod that is gone
-    /// succeeds.
+    /// succeeds. `before` is what is put back of what a fault replaces.
     ///
     /// # Errors
     /// When the change failed and nothing was changed; [`FaultError::NotReadBack`] when it may have been.
-    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError>;
+    fn set_network(
+        &mut self,
+        pod: &str,
+        plan: Option<&NetworkPlan>,
+        before: Option<&Before>,
+    ) -> Result<String, FaultError>;
 
     /// Kills a container, by its id, and waits for its end. Gives the evidence.
     ///

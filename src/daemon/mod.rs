@@ -16,7 +16,8 @@ mod tracked;
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{fs, io, thread};
 
@@ -85,13 +86,14 @@ pub async fn run(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let (engine, _lock) = open(&options)?;
+    let disturbed = Arc::new(AtomicBool::new(false));
+    let (engine, _lock) = open(&options, &disturbed)?;
     let halt_file = HaltFile::new(&options.state_dir);
     let (inputs, from_bus) = mpsc::sync_channel(QUEUE);
     let (to_bus, statuses) = tokio::sync::mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || drive(engine, halt_file, &from_bus, &to_bus))
+        .spawn(move || drive(engine, Looks { halt_file, disturbed }, &from_bus, &to_bus))
         .map_err(|_e| DaemonError::Engine("could not be started"))?;
     tracing::info!(node = options.node, "daemon started");
     let writer = tokio::spawn(bus::write_statuses(client.clone(), statuses));
@@ -119,14 +121,19 @@ async fn watch(
 }
 
 /// Opens the node's state, which nobody else may use until the lock is dropped.
-fn open(options: &Options) -> Result<(Engine<PodNetworks>, DirectoryLock), DaemonError> {
+fn open(
+    options: &Options,
+    disturbed: &Arc<AtomicBool>,
+) -> Result<(Engine<PodNetworks>, DirectoryLock), DaemonError> {
     let folder = options.state_dir.join(&options.node);
     let state = |source| DaemonError::State { path: folder.clone(), source };
     fs::create_dir_all(&folder).map_err(state)?;
     let lock = proc::lock_dir(&folder).map_err(state)?.ok_or_else(|| DaemonError::Busy(folder.clone()))?;
+    guardian::wait_for_predecessor(&folder).map_err(state)?;
     let boot = proc::boot_id().map_err(DaemonError::Clock)?;
     let journal = Journal::open(&folder.join("journal"), &boot)?;
-    Ok((Engine::new(PodNetworks::new(options.finder), journal), lock))
+    let networks = PodNetworks::new(options.finder, folder, Arc::clone(disturbed));
+    Ok((Engine::new(networks, journal), lock))
 }
 
 /// Tells the engine to undo everything, and waits for its end. Both block, so neither may stand on a
@@ -150,7 +157,7 @@ async fn stop(
 /// it was told to stop and everything is undone, or the other half is gone.
 fn drive<K: Kernel>(
     mut engine: Engine<K>,
-    mut halt_file: HaltFile,
+    mut looks: Looks,
     inputs: &mpsc::Receiver<Input>,
     statuses: &tokio::sync::mpsc::Sender<(String, InjectionStatus)>,
 ) -> io::Result<()> {
@@ -171,7 +178,7 @@ fn drive<K: Kernel>(
                 return Ok(());
             }
         }
-        let first = match next(inputs, &mut halt_file, outcome.wake) {
+        let first = match next(inputs, &mut looks, outcome.wake) {
             Ok(input) => Some(input),
             Err(mpsc::RecvTimeoutError::Timeout) => None,
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
@@ -184,15 +191,25 @@ fn drive<K: Kernel>(
     }
 }
 
-/// Waits for an input, a change of the halt file, or `wake`, which is a timeout.
+/// What the engine's thread looks at between inputs.
+struct Looks {
+    halt_file: HaltFile,
+    /// Whether a helper has ended by itself.
+    disturbed: Arc<AtomicBool>,
+}
+
+/// Waits for an input, a change of the halt file, the end of a helper, or `wake`, which is a timeout.
 fn next(
     inputs: &mpsc::Receiver<Input>,
-    halt_file: &mut HaltFile,
+    looks: &mut Looks,
     wake: Option<Duration>,
 ) -> Result<Input, mpsc::RecvTimeoutError> {
     loop {
-        if let Some(halted) = halt_file.changed() {
+        if let Some(halted) = looks.halt_file.changed() {
             return Ok(Input::LocalHalt(halted));
+        }
+        if looks.disturbed.swap(false, Ordering::AcqRel) {
+            return Ok(Input::Disturbed);
         }
         let left = wake.map(|wake| wake.saturating_sub(proc::boot_time().unwrap_or(wake)));
         match inputs.recv_timeout(left.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)) {

@@ -11,8 +11,8 @@ pub mod qdisc;
 mod shaping;
 pub mod table;
 
-/// The mark of packets that a shaper sends again (`SO_MARK`); no queue may take them a second time. The highest bits
-/// are nobody's: Kubernetes uses 0x4000 and 0x8000, network plugins the lower half.
+/// The mark of packets that a shaper sends again (`SO_MARK`), which no queue may take a second time. It is seen within
+/// the pod's network namespace alone: the kernel clears marks where a packet leaves one.
 pub const RESENT_MARK: u32 = 0x4000_0000;
 
 /// FNV-1a, 64 bits: short names and seeds that stay the same in every build and on every machine.

@@ -5,7 +5,7 @@
 
 use ipnet::IpNet;
 
-use crate::api::{NetworkEnd, NetworkRule};
+use crate::api::{NetworkEffect, NetworkEnd, NetworkRule};
 
 /// One fault that is to be in place on a pod.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,13 @@ impl NetworkPlan {
     /// Names of the experiments in it.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.faults.iter().map(|fault| fault.label.as_str())
+    }
+
+    /// Whether packets are shaped, and not only dropped.
+    pub fn shapes(&self) -> bool {
+        let shapes = |rule: &NetworkRule| rule.action == NetworkEffect::Shape;
+        let ends = self.faults.iter().map(|fault| &fault.end);
+        ends.flat_map(|end| end.egress.iter().chain(&end.ingress)).any(shapes)
     }
 
     pub(super) fn faults(&self) -> &[PlannedFault] {

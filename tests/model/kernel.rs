@@ -106,7 +106,12 @@ impl Kernel for Networks {
         self.0.borrow_mut().existing(pod).map(|_| Before::default())
     }
 
-    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError> {
+    fn set_network(
+        &mut self,
+        pod: &str,
+        plan: Option<&NetworkPlan>,
+        _before: Option<&Before>,
+    ) -> Result<String, FaultError> {
         let state = &mut *self.0.borrow_mut();
         if state.trouble == Trouble::Refusing {
             return Err(FaultError::Kernel { operation: "simulated", source: "refused".into() });

@@ -1,40 +1,51 @@
-//! Network faults of pods: enter the pod's namespace once, swap its table in and read it back.
+//! Network faults of pods: enter the pod's namespace once, swap its table in and read it back, with what shapes the
+//! packets that the table tells apart.
 //!
 //! The socket that made a table owns it and stays open as long as the table should: when this process
 //! dies, however it dies, the kernel removes the tables.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::containers;
+use super::shaping::{self, Place, Shaped, Shapers};
 use crate::daemon::kernel::{Before, FaultError, Kernel};
 use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::{Protocol, Socket};
-use crate::daemon::sys::netns::{NetNs, NetNsError, NetNsId};
+use crate::daemon::shaper::Drained;
+use crate::daemon::sys::netns::{NetNs, NetNsError};
 use crate::daemon::sys::nft::{self, TableState};
 use crate::daemon::sys::proc::{self, Finder};
-use crate::network::layout::{self, Backends, TABLE};
+use crate::network::layout::{self, Layout, LayoutError, TABLE};
 use crate::network::plan::NetworkPlan;
-use crate::network::table::{Family, TablePlan};
+use crate::network::table::Family;
 
 /// The networks of this node's pods.
 #[derive(Debug)]
 pub struct PodNetworks {
     finder: Finder,
     open: HashMap<String, PodNetwork>,
+    shapers: Shapers,
 }
 
 /// One pod's network, open.
 #[derive(Debug)]
 struct PodNetwork {
-    id: NetNsId,
+    namespace: NetNs,
     netfilter: Socket,
     route: Socket,
+    /// What was installed last.
+    layout: Option<Layout>,
+    shaped: Shaped,
 }
 
 impl PodNetworks {
-    /// Finds pods' processes in the given way.
-    pub fn new(finder: Finder) -> Self {
-        Self { finder, open: HashMap::new() }
+    /// Finds pods' processes in the given way. `folder` is the node's state folder; `ended` becomes true when a
+    /// helper process ends by itself, and what it did with it.
+    pub fn new(finder: Finder, folder: PathBuf, ended: Arc<AtomicBool>) -> Self {
+        Self { finder, open: HashMap::new(), shapers: Shapers::new(folder, ended) }
     }
 
     /// The namespace that the pod has now; `None` if it has no process here.
@@ -62,17 +73,15 @@ impl PodNetworks {
             self.open.remove(pod);
             return Ok(None);
         };
-        if self.open.get(pod).is_none_or(|network| network.id != namespace.id()) {
+        if self.open.get(pod).is_none_or(|network| network.namespace.id() != namespace.id()) {
             let socket = |protocol| {
                 namespace
                     .socket(protocol)
                     .map_err(|error| kernel("entering the pod's network namespace", error))
             };
-            let network = PodNetwork {
-                id: namespace.id(),
-                netfilter: socket(Protocol::Netfilter)?,
-                route: socket(Protocol::Route)?,
-            };
+            let (netfilter, route) = (socket(Protocol::Netfilter)?, socket(Protocol::Route)?);
+            let network =
+                PodNetwork { namespace, netfilter, route, layout: None, shaped: Shaped::default() };
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
@@ -84,22 +93,58 @@ impl PodNetworks {
 }
 
 impl PodNetwork {
-    fn install(&mut self, plan: &TablePlan) -> Result<String, FaultError> {
-        nft::install(&mut self.netfilter, plan).map_err(|error| kernel("installing the table", error))?;
+    fn install(
+        &mut self,
+        pod: &str,
+        layout: Layout,
+        before: Option<&Before>,
+        shapers: &mut Shapers,
+    ) -> Result<String, FaultError> {
+        let Self { namespace, netfilter, route, shaped, .. } = self;
+        let mut place = Place { pod, namespace, route };
+        shaped.prepare(&mut place, &layout, before, shapers)?;
+        nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))?;
         // From here on the table may be there, whatever comes back.
-        let state = self.read_back().map_err(|error| FaultError::NotReadBack(error.chain()))?;
-        let state = state.ok_or_else(|| FaultError::NotReadBack("no table".to_owned()))?;
-        state.matches(plan).map_err(|difference| FaultError::NotReadBack(difference.to_string()))?;
-        Ok(evidence(plan))
+        let unread = |error: FaultError| FaultError::NotReadBack(error.chain());
+        let drained = shaped.finish(&mut place, &layout, before, shapers).map_err(unread)?;
+        let evidence = evidence(&layout, shaped, drained);
+        self.layout = Some(layout);
+        self.verify(shapers).map_err(unread)?;
+        Ok(evidence)
     }
 
-    fn remove(&mut self) -> Result<String, FaultError> {
-        nft::remove(&mut self.netfilter, Family::Inet, TABLE)
-            .map_err(|error| kernel("removing the table", error))?;
+    /// Rules go first, then what they lead to, then the chains: the kernel drops what waits in queues when a chain
+    /// goes.
+    fn remove(
+        &mut self,
+        pod: &str,
+        before: Option<&Before>,
+        shapers: &mut Shapers,
+    ) -> Result<String, FaultError> {
+        let Self { namespace, netfilter, route, layout, shaped } = self;
+        if let Some(layout) = layout.take().filter(|_| shaped.has_queues()) {
+            nft::install(netfilter, &layout.without_queues())
+                .map_err(|error| kernel("removing the rules", error))?;
+        }
+        let mut place = Place { pod, namespace, route };
+        let drained = shaped.remove(&mut place, before, shapers)?;
+        nft::remove(netfilter, Family::Inet, TABLE).map_err(|error| kernel("removing the table", error))?;
         match self.read_back()? {
-            None => Ok("no table of ours is listed".to_owned()),
+            None => Ok(with_drained("no table of ours is listed".to_owned(), drained)),
             Some(_) => Err(FaultError::NotReadBack("the table is still there".to_owned())),
         }
+    }
+
+    /// Compares what the kernel lists with what was installed.
+    fn verify(&mut self, shapers: &mut Shapers) -> Result<(), FaultError> {
+        let state = self.read_back()?.ok_or_else(|| FaultError::NotReadBack("no table".to_owned()))?;
+        let Some(layout) = &self.layout else {
+            return Err(FaultError::NotReadBack("nothing was installed".to_owned()));
+        };
+        state
+            .matches(&layout.table)
+            .map_err(|difference| FaultError::NotReadBack(difference.to_string()))?;
+        self.shaped.verify(&mut self.route, shapers)
     }
 
     fn read_back(&mut self) -> Result<Option<TableState>, FaultError> {
@@ -107,7 +152,7 @@ impl PodNetwork {
             .map_err(|error| kernel("reading the table back", error))
     }
 
-    fn fingerprint(&mut self) -> Result<Before, FaultError> {
+    fn fingerprint(&mut self) -> Result<Fingerprint, FaultError> {
         Fingerprint::take(&mut self.route, &mut self.netfilter)
             .map_err(|error| kernel("listing what is on the pod's network", error))
     }
@@ -115,19 +160,27 @@ impl PodNetwork {
 
 impl Kernel for PodNetworks {
     fn observe(&mut self, pod: &str) -> Result<Before, FaultError> {
-        self.existing(pod)?.fingerprint()
+        let network = self.existing(pod)?;
+        Ok(Before { fingerprint: network.fingerprint()?, roots: shaping::roots(&mut network.route)? })
     }
 
-    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError> {
-        match plan {
-            Some(plan) => {
-                let layout = layout::layout(plan, Backends::default()).map_err(|e| kernel("planning", e))?;
-                self.existing(pod)?.install(&layout.table)
-            }
-            None => match self.enter(pod)? {
-                Some(network) => network.remove(),
-                None => Ok("the pod has no process here any more, and no network".to_owned()),
-            },
+    fn set_network(
+        &mut self,
+        pod: &str,
+        plan: Option<&NetworkPlan>,
+        before: Option<&Before>,
+    ) -> Result<String, FaultError> {
+        let layout = match plan {
+            Some(plan) => Some(layout::layout(plan, self.shapers.backends(plan)?).map_err(impossible)?),
+            None => None,
+        };
+        let entered = self.enter(pod)?.is_some();
+        let Self { open, shapers, .. } = self;
+        match (open.get_mut(pod).filter(|_| entered), layout) {
+            (Some(network), Some(layout)) => network.install(pod, layout, before, shapers),
+            (Some(network), None) => network.remove(pod, before, shapers),
+            (None, Some(_)) => Err(FaultError::NoProcess { pod: pod.to_owned() }),
+            (None, None) => Ok("the pod has no process here any more, and no network".to_owned()),
         }
     }
 
@@ -140,31 +193,56 @@ impl Kernel for PodNetworks {
         let after = network.fingerprint()?;
         // The last word on this pod; what is closed here holds no table.
         self.open.remove(pod);
-        before.difference(&after).map_or(Ok(()), |difference| Err(FaultError::LeftBehind(difference)))
+        before.fingerprint.difference(&after).map_or(Ok(()), |difference| Err(FaultError::LeftBehind(difference)))
     }
 
     fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {
-        let known = self.open.get(pod).map(|network| network.id);
-        let network = self.existing(pod)?;
-        if known != Some(network.id) {
-            return Err(FaultError::NotReadBack("the pod has a new network".to_owned()));
+        let layout = layout::layout(plan, self.shapers.backends(plan)?).map_err(impossible)?;
+        let known = self.open.get(pod).map(|network| network.namespace.id());
+        let found = self.existing(pod)?.namespace.id();
+        let Self { open, shapers, .. } = self;
+        match open.get_mut(pod) {
+            Some(network) if known == Some(found) && network.layout.as_ref() == Some(&layout) => {
+                network.verify(shapers)
+            }
+            _ => Err(FaultError::NotReadBack("the pod has a new network".to_owned())),
         }
-        let state = network.read_back()?.ok_or_else(|| FaultError::NotReadBack("no table".to_owned()))?;
-        let layout = layout::layout(plan, Backends::default()).map_err(|e| kernel("planning", e))?;
-        state.matches(&layout.table).map_err(|difference| FaultError::NotReadBack(difference.to_string()))
     }
 }
 
-fn kernel(
+pub(super) fn kernel(
     operation: &'static str,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> FaultError {
     FaultError::Kernel { operation, source: source.into() }
 }
 
+fn impossible(error: LayoutError) -> FaultError {
+    let cure = match &error {
+        LayoutError::NoBackend { .. } => {
+            "load sch_netem, or nfnetlink_queue with nft_queue; squall doctor says what is missing"
+        }
+        LayoutError::Shaping(_) => "use the same version of Squall everywhere",
+        LayoutError::TooMany(_) => "run fewer experiments on this pod at once",
+    };
+    FaultError::Impossible { what: error.to_string(), cure }
+}
+
 /// What was found in the kernel's listing, in a line.
-fn evidence(plan: &TablePlan) -> String {
-    let rules: usize = plan.chains.iter().map(|chain| chain.rules.len()).sum();
-    let addresses: usize = plan.sets.iter().map(|set| set.networks.len()).sum();
-    format!("nf_tables lists table inet {TABLE}: rules {rules}, addresses {addresses}")
+fn evidence(layout: &Layout, shaped: &Shaped, drained: Drained) -> String {
+    let rules: usize = layout.table.chains.iter().map(|chain| chain.rules.len()).sum();
+    let addresses: usize = layout.table.sets.iter().map(|set| set.networks.len()).sum();
+    let table = format!("nf_tables lists table inet {TABLE}: rules {rules}, addresses {addresses}");
+    let shaped = shaped.evidence().map(|shaped| format!("{shaped}; ")).unwrap_or_default();
+    with_drained(format!("{shaped}{table}"), drained)
+}
+
+/// With what became of packets that waited in queues that are no more.
+fn with_drained(text: String, drained: Drained) -> String {
+    match drained {
+        Drained { delivered: 0, dropped: 0 } => text,
+        Drained { delivered, dropped } => {
+            format!("{text}; of the packets that waited {delivered} were delivered, {dropped} dropped")
+        }
+    }
 }

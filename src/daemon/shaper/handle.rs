@@ -96,40 +96,46 @@ impl Shaper {
     /// gives up the others, of which what waits is delivered at once. A packet that waits in a queue that stays keeps
     /// its deadline, each later one gets the new settings; none passes in between.
     ///
-    /// Bind a queue before rules lead to it, give it up when they no longer do.
+    /// Bind a queue before rules lead to it, give it up when they no longer do. Keep the chains of the pod's tables
+    /// until then: with any base chain the kernel drops what waits in the network namespace.
     pub fn serve(
         &mut self,
         pod: &str,
         namespace: &NetNs,
         queues: &[QueueSpec],
     ) -> Result<Drained, ShaperError> {
-        let mut drained = Drained::default();
-        match self.pods.get(pod) {
-            None if queues.is_empty() => return Ok(drained),
-            // Another sandbox of the same name: nothing of the old one is any good.
-            Some(known) if known.namespace != namespace.id() => {
-                drained = self.tell(pod, namespace, &[])?;
-            }
-            _ => {}
+        if queues.is_empty() {
+            return self.release(pod);
         }
-        if queues.is_empty() && !self.pods.contains_key(pod) {
-            return Ok(drained);
-        }
-        let more = self.tell(pod, namespace, queues)?;
-        Ok(Drained { delivered: drained.delivered + more.delivered, dropped: drained.dropped + more.dropped })
-    }
-
-    fn tell(&mut self, pod: &str, namespace: &NetNs, queues: &[QueueSpec]) -> Result<Drained, ShaperError> {
+        // Another sandbox of the same name: nothing of the old one is any good.
+        let is_other = self.pods.get(pod).is_some_and(|known| known.namespace != namespace.id());
+        let drained = if is_other { self.release(pod)? } else { Drained::default() };
         let known = self.pods.get(pod);
-        let is_known = |number: &u16| known.is_some_and(|known| known.queues.contains(number));
-        let new: BTreeSet<u16> =
-            queues.iter().map(|spec| spec.number).filter(|number| !is_known(number)).collect();
+        let is_new = |number: &u16| known.is_none_or(|known| !known.queues.contains(number));
+        let numbers: BTreeSet<u16> = queues.iter().map(|spec| spec.number).collect();
+        let new: BTreeSet<u16> = numbers.iter().copied().filter(is_new).collect();
         let needs_raw = known.is_none();
-        let sockets = if new.is_empty() && !needs_raw {
+        let sockets = if new.is_empty() {
             Sockets::default()
         } else {
             namespace.run_in(|| Sockets::open(needs_raw, &new))??
         };
+        let more = self.tell(pod, queues, &sockets)?;
+        self.pods.insert(pod.to_owned(), Known { namespace: namespace.id(), queues: numbers });
+        Ok(Drained { delivered: drained.delivered + more.delivered, dropped: drained.dropped + more.dropped })
+    }
+
+    /// Gives up all queues of a pod, whether or not its network namespace is still in use.
+    pub fn release(&mut self, pod: &str) -> Result<Drained, ShaperError> {
+        if !self.pods.contains_key(pod) {
+            return Ok(Drained::default());
+        }
+        let drained = self.tell(pod, &[], &Sockets::default())?;
+        self.pods.remove(pod);
+        Ok(drained)
+    }
+
+    fn tell(&self, pod: &str, queues: &[QueueSpec], sockets: &Sockets) -> Result<Drained, ShaperError> {
         let raw: Vec<_> = sockets.raw.iter().flat_map(RawSockets::fds).collect();
         let request = Request::Serve {
             pod: pod.to_owned(),
@@ -139,17 +145,8 @@ impl Shaper {
         };
         let descriptors: Vec<_> = raw.into_iter().chain(sockets.queues.iter().map(AsFd::as_fd)).collect();
         match self.shared.ask(&self.shared.lock(), &request, &descriptors, ANSWER_WITHIN)? {
-            Answer::Served(drained) => {
-                let numbers = queues.iter().map(|spec| spec.number).collect::<BTreeSet<_>>();
-                if numbers.is_empty() {
-                    self.pods.remove(pod);
-                } else {
-                    self.pods.insert(pod.to_owned(), Known { namespace: namespace.id(), queues: numbers });
-                }
-                Ok(drained)
-            }
-            Answer::Refused(reason) => Err(ShaperError::Refused(reason)),
-            other => Err(self.shared.give_up(&format!("it answered {other:?}"))),
+            Answer::Served(drained) => Ok(drained),
+            other => Err(self.shared.contradicted(&other)),
         }
     }
 
@@ -158,8 +155,7 @@ impl Shaper {
         let request = Request::Counts { pod: pod.to_owned() };
         match self.shared.ask(&self.shared.lock(), &request, &[], ANSWER_WITHIN)? {
             Answer::Counts(counts) => Ok(counts),
-            Answer::Refused(reason) => Err(ShaperError::Refused(reason)),
-            other => Err(self.shared.give_up(&format!("it answered {other:?}"))),
+            other => Err(self.shared.contradicted(&other)),
         }
     }
 }
@@ -221,6 +217,11 @@ impl Shared {
             tracing::warn!(pid = self.helper.id(), %error, "cannot end the shaper");
         }
         ShaperError::Gone(reason.to_owned())
+    }
+
+    /// What it does and what is known of it are two different things now: only a new one is right again.
+    fn contradicted(&self, answer: &Answer) -> ShaperError {
+        self.give_up(&format!("it answered {answer:?}"))
     }
 
     /// The watchdog's thread: sees the shaper's end, and brings it about when there is no sign of life. A request that

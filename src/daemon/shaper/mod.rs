@@ -89,7 +89,4 @@ pub enum ShaperError {
     /// There are no raw sockets to send with.
     #[error("cannot open a raw socket: this takes CAP_NET_RAW over the network namespace")]
     RawSocket(#[source] io::Error),
-    /// It did not understand.
-    #[error("the shaper refused: {0}")]
-    Refused(String),
 }

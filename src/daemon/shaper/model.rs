@@ -2,7 +2,7 @@
 //! the kernel has netem or not.
 //!
 //! No clock, no socket: the caller says what time it is and how many packets wait. Where netem's behaviour surprises
-//! (see [`Model::spread`]), the surprise is kept.
+//! (see `Model::spread`), the surprise is kept.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -18,6 +19,9 @@ use super::proc::PidFd;
 
 /// This program, whatever became of its file meanwhile.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// What it is called in a list of processes.
+const NAME: &str = "squall";
 
 /// A helper, and the descriptor by which its end is seen and it is ended: a number could be another process's by then.
 #[derive(Debug)]
@@ -37,7 +41,10 @@ pub fn spawn(program: &Path, arguments: &[impl AsRef<OsStr>], channel: Channel) 
         .args(arguments)
         .arg(std::process::id().to_string())
         .stdin(Stdio::from(channel.into_fd()))
-        .stdout(Stdio::null());
+        .stdout(Stdio::null())
+        .arg0(NAME)
+        // Ctrl-C in a terminal is for the daemon, which lets go of its helpers in order.
+        .process_group(0);
     let (answer, child) = mpsc::sync_channel(1);
     let gone = || io::Error::other("the thread that starts helpers is gone");
     spawner()?.send((command, answer)).map_err(|_closed| gone())?;
