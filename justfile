@@ -11,6 +11,11 @@ quick:
 test *parts:
   ./test {{parts}}
 
+# One integration test in a virtual machine with Debian's kernel, such as `just vm sys_network`
+vm name *options:
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUNNER="$PWD/.ci/vm-run" cargo test --no-default-features \
+    --target x86_64-unknown-linux-musl --test {{name}} -- {{options}}
+
 # Three nodes, an application and its traffic in this terminal; Ctrl-C ends them
 playground *options:
   cargo run --release -- playground --headless {{options}}

@@ -23,7 +23,7 @@ use squall::api::{ConditionKind, NetworkChaos};
 use squall::daemon::sys::netlink::{Protocol, Socket};
 use squall::daemon::sys::netns::NetNs;
 use squall::daemon::sys::nft;
-use squall::network::partition::TABLE;
+use squall::network::layout::TABLE;
 
 /// Starts that are timed.
 const STARTS: usize = 10;

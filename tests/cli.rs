@@ -132,11 +132,15 @@ impl Machine {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let program = std::env::var("SQUALL_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_squall").to_owned());
+        self.program(&program(), words)
+    }
+
+    /// Any program, in the same surroundings.
+    fn program(&self, program: &str, words: &[&str]) -> Command {
         // Under nohup a hang-up is ignored, and children inherit that.
         let mut command = Command::new("/usr/bin/env");
         command
-            .args(["--default-signal=HUP", &program])
+            .args(["--default-signal=HUP", program])
             .args(words)
             .current_dir(self.folder.path())
             .env_clear()
@@ -148,13 +152,22 @@ impl Machine {
     }
 
     async fn squall(&self, words: &[&str]) -> Ended {
-        let output = tokio::time::timeout(PATIENCE, self.command(words).output()).await;
-        Ended::new(output.unwrap_or_else(|_| panic!("squall {words:?} does not end")).unwrap())
+        self.ended(self.command(words)).await
+    }
+
+    async fn ended(&self, mut command: Command) -> Ended {
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        Ended::new(output.unwrap_or_else(|_| panic!("{command:?} does not end")).unwrap())
     }
 
     fn start(&self, words: &[&str]) -> Child {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
+}
+
+/// Squall, wherever the tests were moved to.
+fn program() -> String {
+    std::env::var("SQUALL_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_squall").to_owned())
 }
 
 #[derive(Debug)]
@@ -373,6 +386,34 @@ over: DurationElapsed
     assert!(exists(&client, "p").await, "--keep did not keep the object");
     let again = machine.squall(&["run", "-f", "a.yaml"]).await;
     assert_eq!(again.code, Some(0), "one that is over is not replaced: {again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_replaces_itself_on_a_terminal_and_is_plain_lines_in_a_pipe() {
+    let (machine, _client) = Machine::with_playground();
+    machine.file("a.yaml", &experiment("p", "normal", "2s"));
+    let piped = machine.squall(&["run", "-f", "a.yaml"]).await;
+    assert_eq!(piped.code, Some(0), "{piped:?}");
+    assert!(!piped.out.contains(['\x1b', '\r']), "{:?}", piped.out);
+    assert!(!piped.out.contains("Ctrl-C"), "what may be pressed is no line of a log: {:?}", piped.out);
+    if !Path::new("/usr/bin/script").exists() {
+        eprintln!("SKIPPED: progress on a terminal, for which script of util-linux is needed");
+        return;
+    }
+    // It gives its child a terminal, and passes on what is written there.
+    let run = format!("{} run -f a.yaml", program());
+    let shown = machine.ended(machine.program("/usr/bin/script", &["-qefc", &run, "/dev/null"])).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let (live, end) = ("\x1b[?7l\r\x1b[K", "\x1b[?7h");
+    assert!(shown.out.contains(&format!("{live}injected 1/1  ")), "{:?}", shown.out);
+    assert!(shown.out.contains("(Ctrl-C stops it)"), "{:?}", shown.out);
+    // Without what replaced itself it is the same story, and nothing of it stays on the screen.
+    let (first, rest) = shown.out.split_once(live).unwrap();
+    let kept = rest.split(live).map(|part| part.split_once(end).unwrap().1);
+    let text: String = std::iter::once(first).chain(kept).collect();
+    let lines: Vec<_> = text.split("\r\n").map(|line| line.trim_start_matches("\r\x1b[K")).collect();
+    let told: Vec<_> = lines.iter().filter(|line| piped.out.lines().any(|plain| plain == **line)).collect();
+    assert_eq!(told.len(), piped.out.lines().count(), "{lines:?} instead of {:?}", piped.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

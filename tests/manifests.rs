@@ -123,24 +123,17 @@ fn invalid_files_are_refused_with_place_and_cure() {
     }
 }
 
-#[test]
-fn every_template_is_one_experiment_with_a_header() {
-    for file in files("templates") {
-        let manifest = read(&file);
-        assert!(manifest.is_usable(), "{}: {:?}", file.display(), manifest.diagnostics);
-        assert_eq!(manifest.objects.len(), 1, "{}", file.display());
-        let text = fs::read_to_string(&file).unwrap();
-        for part in ["# What it does:", "# What to expect:", "# How it ends:"] {
-            assert!(text.contains(part), "{} lacks \"{part}\"", file.display());
-        }
-    }
+/// `squall validate` in a folder of its own, without a cluster: exit code, standard output, standard error.
+fn validate(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut all = vec![env!("CARGO_BIN_EXE_squall"), "validate"];
+    all.extend(words);
+    run(folder, &all)
 }
 
-/// `squall validate` in a folder of its own, without a cluster: exit code, standard output, standard error.
 #[expect(clippy::disallowed_methods, reason = "a test runs the program as its users do")]
-fn validate(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_squall"))
-        .arg("validate")
+fn run(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let (program, words) = words.split_first().unwrap();
+    let output = std::process::Command::new(program)
         .args(words)
         .current_dir(folder)
         .env_clear()
@@ -239,4 +232,59 @@ fn validate_prints_the_documented_json() {
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), expected);
     assert_eq!(code, Some(2));
+}
+
+fn many(count: usize, piece: impl Fn(usize) -> String) -> String {
+    (0..count).map(piece).collect::<Vec<_>>().concat()
+}
+
+/// What a hostile sender writes. The program has an address space of 1 GiB and two minutes of processor time; beyond
+/// either the kernel ends it, and there is no exit code.
+#[test]
+fn hostile_files_are_refused_within_bounded_time_and_memory() {
+    let full = |piece: &str| piece.repeat(manifest::MAX_BYTES / piece.len());
+    let levels = (1..200).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+        format!("{text}a{level}: &a{level} [*a{0}, *a{0}, *a{0}]\n", level - 1)
+    });
+    let merged = (1..200).fold("a0: &a0 {k: v}\n".to_owned(), |text, level| {
+        format!("{text}a{level}: &a{level} {{<<: [*a{0}, *a{0}, *a{0}], k{level}: *a{0}}}\n", level - 1)
+    });
+    let half = manifest::MAX_BYTES / 2;
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(half), "*a,".repeat(half / 4));
+    let long_keys = format!(
+        "a: &a {{{}}}\nb: [{}]\n",
+        many(1_000, |i| format!("{i:01000}: 1, ")),
+        "*a,".repeat(1 << 20),
+    );
+    let (values, deep) = ("more than 500000 values", "more than 64 levels deep");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, said) in [
+        ("alias bomb", levels, values),
+        ("bomb of merge keys", merged, values),
+        ("aliases of a long text", long, values),
+        ("aliases of long keys", long_keys, values),
+        ("many values", full("- 1\n"), values),
+        ("many keys", many(300_000, |i| format!("{i:06}: 1\n")), values),
+        ("many documents", full("---\n"), values),
+        ("many anchors", full("- &a b\n"), values),
+        ("deep flow", full("["), "recursion limit"),
+        ("deep maps", full("{a: "), "recursion limit"),
+        ("deep lists", full("- "), deep),
+        ("deep block", many(4_000, |depth| format!("{}a:\n", " ".repeat(depth))), deep),
+        ("one long word", full("x"), "a Kubernetes object is a mapping"),
+        ("an unfinished quotation", format!("a: \"{}", "x".repeat(half)), "this is not YAML"),
+        ("spaces", full(" "), "there is no experiment"),
+        ("comments", full("# a comment of some length, and many of them\n"), "there is no experiment"),
+        ("too large", full("x") + "xxxxxxxxx", "larger than 10 MiB"),
+        ("a number", "3\n".to_owned(), "a Kubernetes object is a mapping"),
+        ("a list", "- kind: NetworkChaos\n".to_owned(), "a Kubernetes object is a mapping"),
+    ] {
+        fs::write(folder.path().join("hostile.yaml"), text).unwrap();
+        let limited = "ulimit -v 1048576 && ulimit -t 120 && exec \"$0\" validate hostile.yaml";
+        let (code, out, err) = run(folder.path(), &["/bin/sh", "-c", limited, env!("CARGO_BIN_EXE_squall")]);
+        let all = out + &err;
+        assert_eq!(code, Some(2), "{name}: {all}");
+        assert!(all.contains(said), "{name}: {all}");
+        assert!(all.len() < 200_000, "{name}: {} bytes of messages", all.len());
+    }
 }

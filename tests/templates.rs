@@ -59,11 +59,18 @@ fn headers_tell_whether_this_release_injects_it() {
 }
 
 #[test]
-fn every_action_of_network_chaos_has_a_template() {
+fn every_action_has_a_template() {
     let templates = templates();
-    let network = templates.iter().filter_map(|template| template.object.typed::<NetworkChaos>());
-    let network = network.map(|chaos| chaos.spec.action.word());
-    let actions: BTreeSet<_> = network.collect();
-    let all = ["bandwidth", "corrupt", "delay", "duplicate", "loss", "netem", "partition"];
-    assert_eq!(actions, BTreeSet::from(all));
+    let action = |template: &Template| template.object.value["spec"]["action"].as_str().map(str::to_owned);
+    for (kind, all) in [
+        ("NetworkChaos", &["bandwidth", "corrupt", "delay", "duplicate", "loss", "netem", "partition"][..]),
+        ("PodChaos", &["container-kill", "pod-failure", "pod-kill"]),
+    ] {
+        let shown = templates.iter().filter(|template| template.object.kind == kind).filter_map(action);
+        assert_eq!(
+            shown.collect::<BTreeSet<_>>(),
+            all.iter().map(|word| (*word).to_owned()).collect(),
+            "{kind}"
+        );
+    }
 }

@@ -9,8 +9,7 @@ use kube::core::crd::CustomResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::schema;
-use super::{Halt, Injection, NetworkChaos, PodChaos, Problem};
+use super::{Halt, Injection, NetworkChaos, PodChaos, Problem, networkchaos, podchaos, rules, schema};
 
 /// What an API server must know of one of our kinds.
 pub struct CustomKind {
@@ -29,6 +28,8 @@ pub struct CustomKind {
     /// Fields beside name and namespace that lists and watches can select by.
     pub selectable: &'static [&'static str],
     schema: Value,
+    /// Fields of the spec that stay as they are once targets were selected.
+    fixed: &'static [&'static str],
     problems: fn(&Value) -> Vec<Problem>,
 }
 
@@ -51,6 +52,7 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             status: true,
             selectable: &[],
             schema: schema_of::<NetworkChaos>(),
+            fixed: &networkchaos::FIXED_FIELDS,
             problems: |value| typed::<NetworkChaos>(value, |object| object.spec.problems()),
         },
         CustomKind {
@@ -62,6 +64,7 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             status: true,
             selectable: &[],
             schema: schema_of::<PodChaos>(),
+            fixed: &podchaos::FIXED_FIELDS,
             problems: |value| typed::<PodChaos>(value, |object| object.spec.problems()),
         },
         CustomKind {
@@ -73,6 +76,7 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             status: true,
             selectable: &["spec.node"],
             schema: schema_of::<Injection>(),
+            fixed: &[],
             problems: |value| typed::<Injection>(value, |_| Vec::new()),
         },
         CustomKind {
@@ -84,6 +88,7 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             status: false,
             selectable: &[],
             schema: schema_of::<Halt>(),
+            fixed: &[],
             problems: |value| typed::<Halt>(value, |object| object.spec.problems()),
         },
     ]
@@ -123,8 +128,21 @@ pub fn admit(group: &str, kind: &str, old: Option<&Value>, new: &mut Value) -> R
     let changed = old.is_none_or(|old| old.get("spec") != new.get("spec"));
     if problems.is_empty() && changed {
         problems = (custom.problems)(new);
+        problems.extend(old.into_iter().flat_map(|old| fixed_problems(custom, old, new)));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The transition rule of the CRDs: a changed selection would be another experiment under the same name.
+fn fixed_problems(custom: &CustomKind, old: &Value, new: &Value) -> Vec<Problem> {
+    let selected = old.pointer("/status/experiment/targets/selected").and_then(Value::as_u64);
+    if selected.unwrap_or_default() == 0 {
+        return Vec::new();
+    }
+    let of = |object: &Value, field: &str| object.get("spec").and_then(|spec| spec.get(field)).cloned();
+    let changed = custom.fixed.iter().filter(|field| of(old, field) != of(new, field));
+    let (what, cure) = rules::FIXED.split_once("; ").unwrap_or((rules::FIXED, ""));
+    changed.map(|field| Problem::new(format!("spec.{field}"), what, cure)).collect()
 }
 
 /// The schema that the CRD of this kind carries. Null, which admits nothing and fails every test of this
@@ -132,7 +150,23 @@ pub fn admit(group: &str, kind: &str, old: Option<&Value>, new: &mut Value) -> R
 fn schema_of<K: CustomResourceExt>() -> Value {
     let version = K::crd().spec.versions.into_iter().next();
     let schema = version.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
-    serde_json::to_value(schema).unwrap_or_default()
+    let mut schema = serde_json::to_value(schema).unwrap_or_default();
+    if let Some(spec) = schema.pointer_mut("/properties/spec") {
+        refuse_null(spec);
+    }
+    schema
+}
+
+/// An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
+fn refuse_null(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.remove("nullable");
+            object.values_mut().for_each(refuse_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(refuse_null),
+        _ => {}
+    }
 }
 
 fn typed<K: DeserializeOwned>(value: &Value, problems: fn(&K) -> Vec<Problem>) -> Vec<Problem> {
@@ -251,8 +285,8 @@ mod tests {
                     for (key, value) in object {
                         let unknown = match key.as_str() {
                             "pattern" => value != schema::ONE_UNIT_DURATION,
-                            "oneOf" | "anyOf" | "allOf" | "not" | "minLength" | "maxLength" | "minItems"
-                            | "maxItems" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf"
+                            "oneOf" | "anyOf" | "allOf" | "not" | "minLength" | "minItems"
+                            | "minProperties" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf"
                             | "uniqueItems" => true,
                             _ => false,
                         };

@@ -21,12 +21,15 @@ const MAX_LABEL: usize = 63;
 /// What is stopped, and why.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "squall.dev", version = "v1alpha1", kind = "Halt", derive = "PartialEq")]
+#[schemars(transform = super::rules::halt)]
 pub struct HaltSpec {
     /// Faults with a target in one of these namespaces; everything if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = "MAX_NAMESPACES"), inner(length(max = "MAX_LABEL")))]
     pub namespaces: Vec<String>,
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = "MAX_REASON"))]
     pub reason: Option<String>,
 }
 

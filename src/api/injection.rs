@@ -9,7 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::GoDuration;
+use super::{Corrupt, Delay, Duplicate, GoDuration, Loss, Rate};
 
 /// On this node, these targets, this fault, for so long.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,10 @@ pub struct InjectionSpec {
     /// Raised by each resume. A daemon that ended a run on its own does not start it again: it waits
     /// for a higher number.
     pub run: u32,
+    /// Time under fault that this run does not have any more, as a Go duration: that of the runs before it, and
+    /// of the experiment before this node joined it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
     /// How long this run lasts, on `CLOCK_BOOTTIME` from the daemon's first injection of it, as a Go
     /// duration; until it is deleted if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +167,9 @@ pub struct NetworkEnd {
 pub struct NetworkRule {
     /// What is done with them.
     pub action: NetworkEffect,
+    /// How they are shaped, if that is what is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shaping: Option<Shaping>,
     /// To or from whom; everybody if unset, nobody if empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<Vec<Peer>>,
@@ -173,6 +180,28 @@ pub struct NetworkRule {
 pub enum NetworkEffect {
     /// It is dropped.
     Drop,
+    /// It waits or suffers otherwise, as `shaping` says.
+    Shape,
+}
+
+/// How packets are shaped: the blocks of the experiment that apply, as they are written there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Shaping {
+    /// Packets wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Delay>,
+    /// Packets are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// Packets arrive twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Duplicate>,
+    /// One bit of a packet is flipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<Corrupt>,
+    /// The rate limit of netem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// One peer of a faulted pod.
@@ -274,6 +303,12 @@ impl InjectionSpec {
     /// The lease, [`super::DEFAULT_LEASE`] if it cannot be read, never under [`super::MIN_LEASE`].
     pub fn effective_lease(&self) -> std::time::Duration {
         super::effective_lease(Some(&self.lease))
+    }
+
+    /// The time that this run does not have any more.
+    pub fn effective_used(&self) -> std::time::Duration {
+        let used = self.used.as_deref().and_then(|text| text.parse::<GoDuration>().ok()?.to_std());
+        used.unwrap_or_default()
     }
 
     /// How long the run lasts; `None` until it is deleted.

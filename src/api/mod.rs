@@ -10,6 +10,7 @@ mod injection;
 mod networkchaos;
 mod podchaos;
 mod problem;
+mod rules;
 pub mod scalar;
 mod schema;
 mod selector;
@@ -22,7 +23,7 @@ pub use duration::{DurationError, GoDuration};
 pub use halt::{Halt, HaltSpec};
 pub use injection::{
     ContainerKill, ExperimentReference, Fault, Injection, InjectionSpec, InjectionStatus, InjectionTarget,
-    NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Peer, PodFailure, PodKill, TargetPhase,
+    NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Peer, PodFailure, PodKill, Shaping, TargetPhase,
     TargetStatus,
 };
 pub use networkchaos::{
@@ -33,8 +34,8 @@ pub use podchaos::{PodAction, PodChaos, PodChaosSpec};
 pub use problem::Problem;
 pub use selector::{LabelRequirement, Mode, POD_FIELDS, PodSelector};
 pub use status::{
-    ChaosStatus, Condition, ConditionKind, DesiredPhase, ExperimentStatus, MAX_RECORDS, Record, RecordEvent,
-    RecordPhase, TargetCounts,
+    ChaosStatus, Clock, Condition, ConditionKind, DesiredPhase, ExperimentStatus, Following, MAX_RECORDS,
+    Record, RecordEvent, RecordPhase, TargetCounts,
 };
 
 /// The namespace of Squall's own objects.
@@ -48,6 +49,12 @@ pub const PAUSE_ANNOTATION: &str = "experiment.chaos-mesh.org/pause";
 
 /// Annotation on an experiment: how long its faults outlive the last sign of the controller, a Go duration.
 pub const LEASE_ANNOTATION: &str = "squall.dev/lease";
+
+/// Annotation on an experiment: whose rules its time, its pause and its targets follow.
+pub const SEMANTICS_ANNOTATION: &str = "squall.dev/semantics";
+
+/// The one value of [`SEMANTICS_ANNOTATION`]: the rules of Chaos Mesh.
+pub const CHAOS_MESH_SEMANTICS: &str = "chaos-mesh";
 
 /// Annotation on a PodChaos with action `pod-kill`: `"true"` evicts instead of deleting, so that
 /// each `PodDisruptionBudget` is respected.

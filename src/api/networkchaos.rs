@@ -4,8 +4,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use super::scalar::{external_target, percent, rate};
-use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem};
+use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem, Shaping};
 
 /// One network fault on the pods of a selector.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,9 +17,11 @@ use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem};
     plural = "networkchaos",
     namespaced,
     status = "ChaosStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    validation = rules::fixed(&FIXED_FIELDS)
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::network_chaos)]
 pub struct NetworkChaosSpec {
     /// What is done.
     pub action: NetworkAction,
@@ -237,6 +240,19 @@ fn zero_milliseconds() -> String {
     "0ms".to_owned()
 }
 
+/// What tells who is hit, and by what: it stays as it is once targets were selected.
+pub(super) const FIXED_FIELDS: [&str; 9] = [
+    "action",
+    "mode",
+    "value",
+    "selector",
+    "direction",
+    "target",
+    "externalTargets",
+    "device",
+    "targetDevice",
+];
+
 /// The device that is meant when none is named.
 pub const DEFAULT_DEVICE: &str = "eth0";
 
@@ -258,6 +274,17 @@ impl NetworkChaosSpec {
     /// [`Self::problems`] and means the same here.
     pub fn effective_duration(&self) -> Option<GoDuration> {
         self.duration.as_deref().filter(|text| !text.is_empty())?.parse().ok()
+    }
+
+    /// What the actions of the netem family do: every block that is filled, whichever of them is named.
+    pub fn shaping(&self) -> Shaping {
+        Shaping {
+            delay: self.delay.clone(),
+            loss: self.loss.clone(),
+            duplicate: self.duplicate.clone(),
+            corrupt: self.corrupt.clone(),
+            rate: self.rate.clone(),
+        }
     }
 
     /// Everything that is wrong with it, beyond what the schema says.

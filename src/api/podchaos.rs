@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::networkchaos::{duration_problem, remote_cluster_problem};
+use super::rules;
 use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem};
 
 /// One fault of the pods of a selector, or of their containers.
@@ -16,9 +17,11 @@ use super::{ChaosStatus, GoDuration, Mode, PodSelector, Problem};
     plural = "podchaos",
     namespaced,
     status = "ChaosStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    validation = rules::fixed(&FIXED_FIELDS)
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::pod_chaos)]
 pub struct PodChaosSpec {
     /// What is done.
     pub action: PodAction,
@@ -57,6 +60,9 @@ pub enum PodAction {
     /// Containers are killed, once.
     ContainerKill,
 }
+
+/// What tells who is hit, and by what: it stays as it is once targets were selected.
+pub(super) const FIXED_FIELDS: [&str; 5] = ["action", "mode", "value", "selector", "containerNames"];
 
 impl PodAction {
     /// The word that experiment files use.

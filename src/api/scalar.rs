@@ -9,10 +9,11 @@ use ipnet::IpNet;
 /// # Errors
 /// A sentence for the user when the text is no number or not between 0 and 100.
 pub fn percent(text: &str) -> Result<f64, String> {
-    match text.trim().parse::<f64>() {
-        Ok(value) if (0.0..=100.0).contains(&value) => Ok(value),
-        Ok(_) => Err(format!("\"{text}\" is not between 0 and 100")),
-        Err(_) => Err(format!("\"{text}\" is not a number")),
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
+    match text.parse::<f64>() {
+        Ok(value) if plain && !text.starts_with('-') && (0.0..=100.0).contains(&value) => Ok(value),
+        Ok(_) if plain => Err(format!("\"{text}\" is not between 0 and 100")),
+        _ => Err(format!("\"{text}\" is not a number")),
     }
 }
 
@@ -36,12 +37,11 @@ const RATE_UNITS: [(&str, u64); 10] = [
 /// # Errors
 /// A sentence for the user: not a whole number, an unknown unit, more than 64 bits hold, or zero.
 pub fn rate(text: &str) -> Result<u64, String> {
-    let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 =
         number.parse().map_err(|_e| format!("\"{text}\" does not begin with a whole number"))?;
-    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.trim_start_matches(' ').to_ascii_lowercase();
     let scale = RATE_UNITS
         .iter()
         .find(|(name, _)| *name == unit)

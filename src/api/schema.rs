@@ -99,6 +99,7 @@ pub(super) fn check(schema: &Value, value: &Value, path: &str, problems: &mut Ve
     match value {
         Value::Object(object) => check_object(schema, object, path, problems),
         Value::Array(items) => {
+            check_size(schema, "maxItems", items.len(), "items", path, problems);
             if let Some(schema) = schema.get("items") {
                 for (index, item) in items.iter().enumerate() {
                     check(schema, item, &format!("{path}[{index}]"), problems);
@@ -106,12 +107,16 @@ pub(super) fn check(schema: &Value, value: &Value, path: &str, problems: &mut Ve
             }
         }
         Value::Number(number) => check_bounds(schema, number.as_f64().unwrap_or_default(), path, problems),
-        Value::String(text) => check_pattern(schema, text, path, problems),
+        Value::String(text) => {
+            check_size(schema, "maxLength", text.chars().count(), "characters", path, problems);
+            check_pattern(schema, text, path, problems);
+        }
         Value::Null | Value::Bool(_) => {}
     }
 }
 
 fn check_object(schema: &Value, object: &Map<String, Value>, path: &str, problems: &mut Vec<Problem>) {
+    check_size(schema, "maxProperties", object.len(), "entries", path, problems);
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for key in
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
@@ -126,6 +131,15 @@ fn check_object(schema: &Value, object: &Map<String, Value>, path: &str, problem
         if let Some(schema) = properties.and_then(|all| all.get(key)).or(additional) {
             check(schema, value, &below(key), problems);
         }
+    }
+}
+
+/// Checks how long a text, list or map is.
+fn check_size(schema: &Value, key: &str, size: usize, of: &str, path: &str, problems: &mut Vec<Problem>) {
+    let most = schema.get(key).and_then(Value::as_u64).and_then(|most| usize::try_from(most).ok());
+    if let Some(most) = most.filter(|most| size > *most) {
+        let cure = format!("write {most} or fewer");
+        problems.push(Problem::new(path, format!("{size} {of} are too many"), cure));
     }
 }
 

@@ -69,6 +69,9 @@ pub enum Mode {
     RandomMaxPercent,
 }
 
+/// Most pods that `fixed` can ask for: nine digits, as the rule in the CRD has it.
+const MOST_PODS: u32 = 999_999_999;
+
 impl Mode {
     /// Reads `value` as this mode needs it: 0 for the modes that need none.
     ///
@@ -77,7 +80,7 @@ impl Mode {
     pub fn amount(self, value: Option<&str>, path: &str) -> Result<u32, Problem> {
         let (cure, range) = match self {
             Self::One | Self::All => return Ok(0),
-            Self::Fixed => ("write the number of pods, quoted: value: \"2\"", 1..=u32::MAX),
+            Self::Fixed => ("write the number of pods, quoted: value: \"2\"", 1..=MOST_PODS),
             Self::FixedPercent | Self::RandomMaxPercent => {
                 ("write a percentage from 1 to 100, quoted: value: \"50\"", 1..=100)
             }
@@ -85,7 +88,7 @@ impl Mode {
         let problem = |what: String| Problem::new(format!("{path}value"), what, cure);
         let value = value.ok_or_else(|| problem("this mode needs a value".to_owned()))?;
         let number: u32 =
-            value.trim().parse().map_err(|_e| problem(format!("\"{value}\" is not a whole number")))?;
+            value.parse().map_err(|_e| problem(format!("\"{value}\" is not a whole number")))?;
         if range.contains(&number) { Ok(number) } else { Err(problem(format!("{number} is out of range"))) }
     }
 }

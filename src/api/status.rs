@@ -1,6 +1,8 @@
 //! The status that every experiment kind shares: conditions and records, in the shape that scripts
 //! written for Chaos Mesh wait for, plus our own condition `Invalid`.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,8 @@ pub const MAX_RECORDS: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChaosStatus {
-    /// `Selected`, `AllInjected`, `AllRecovered`, `Paused`, `Invalid`; a type that was never decided is absent.
+    /// `Selected`, `AllInjected`, `AllRecovered`, `Paused`, `Invalid`, `TargetUnstable`, `TargetsLimited`; a
+    /// type that was never decided is absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// What the controller wants and what it knows of each target.
@@ -53,6 +56,10 @@ pub enum ConditionKind {
     Paused,
     /// The experiment cannot run as it is written; the message says why and what to change.
     Invalid,
+    /// Its pods were replaced so often that they are not followed any more.
+    TargetUnstable,
+    /// More pods match than were confirmed at the start; those beyond are left alone.
+    TargetsLimited,
 }
 
 /// What the experiment should be doing, and its targets.
@@ -71,6 +78,41 @@ pub struct ExperimentStatus {
     /// Why the experiment is over, once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// What following its targets must remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<Following>,
+    /// The time that it has used, once a fault was in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+}
+
+/// What following the targets must remember, whichever controller goes on with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Following {
+    /// Stands for the selectors and modes that were confirmed; others are confirmed anew.
+    pub selection: String,
+    /// How many pods were chosen at the start, by selector key. There are never more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub confirmed: BTreeMap<String, u32>,
+    /// When pods were put in the place of others, oldest first; a few at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Time>,
+    /// Since when there are fewer targets than were confirmed, if there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_since: Option<Time>,
+}
+
+/// The time that an experiment has used, by the controller's wall clock. What joins it later has only the
+/// rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Clock {
+    /// Used until it was paused last, as a Go duration.
+    pub used: String,
+    /// Since when it runs; absent while it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<Time>,
 }
 
 /// Counts over all targets, whether listed or not.

@@ -55,3 +55,9 @@ fn what_the_child_found() {
     );
     assert_eq!(verdicts(findings(Some("sysctl"), None)), [("sandbox", Verdict::Warn)]);
 }
+
+#[test]
+fn every_field_is_documented() {
+    let undocumented = crate::cli::status::undocumented::<Check>("squall doctor -o json");
+    assert_eq!(undocumented, Vec::<String>::new());
+}

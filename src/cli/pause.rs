@@ -79,7 +79,7 @@ enum Reached {
     /// Somebody deleted the experiment.
     Gone,
     /// Not in time; what the controller said last.
-    Late(ChaosStatus),
+    Late(Box<ChaosStatus>),
 }
 
 impl Turn {
@@ -209,7 +209,7 @@ impl Turn {
             if self.holds(&last) {
                 return Ok(match self {
                     Self::Pause if timeout_at(deadline, answered(client, uid)).await.is_err() => {
-                        Reached::Late(last)
+                        Reached::Late(Box::new(last))
                     }
                     Self::Pause | Self::Resume => Reached::Yes,
                 });
@@ -221,7 +221,7 @@ impl Turn {
             };
             out.live(&format!("{}: {word} {count}/{}", target.label(), counts.selected))?;
         }
-        Ok(Reached::Late(last))
+        Ok(Reached::Late(Box::new(last)))
     }
 
     /// Whether the status says that it is so.

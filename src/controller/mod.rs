@@ -223,7 +223,10 @@ impl Context {
             now: Timestamp::now(),
         };
         let actions = lifecycle::step(&input);
-        match (self.actor.execute(key, &*chaos, actions).await?, wait) {
+        let outcome = self.actor.execute(key, &*chaos, actions).await?;
+        let status = self.stores.experiment(key).and_then(|chaos| chaos.status().cloned());
+        let follow = status.and_then(|status| lifecycle::next_look(&status, Timestamp::now()));
+        match (outcome, wait.into_iter().chain(follow).min()) {
             (Outcome::Done, Some(wait)) => Ok(Outcome::Wait(wait)),
             (outcome, _) => Ok(outcome),
         }

@@ -12,8 +12,7 @@ use super::kernel::{Before, FaultError, Kernel};
 use super::tracked::Tracked;
 use crate::api::{Injection, InjectionStatus};
 use crate::experiment::wanted::{HaltScope, Now, Wanted, next_change, wanted};
-use crate::network::partition::{self, ActiveFault};
-use crate::network::table::TablePlan;
+use crate::network::plan::{ActiveFault, NetworkPlan};
 
 /// How often what is in place is read back again without any other cause.
 const VERIFY_EVERY: Duration = Duration::from_secs(10);
@@ -93,7 +92,7 @@ struct Heartbeat {
 /// What is known of one pod's network.
 #[derive(Debug, Default)]
 struct Pod {
-    installed: Option<TablePlan>,
+    installed: Option<NetworkPlan>,
     /// The last change or look was not read back: the kernel may hold something else than `installed`.
     doubtful: bool,
     before: Option<Before>,
@@ -106,7 +105,7 @@ struct Pod {
 struct Retry {
     at: Duration,
     pause: Duration,
-    plan: Option<TablePlan>,
+    plan: Option<NetworkPlan>,
 }
 
 impl Pod {
@@ -333,8 +332,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// The table that the pod should have now.
-    fn plan(&self, uid: &str) -> Option<TablePlan> {
+    /// What the pod's network should have now.
+    fn plan(&self, uid: &str) -> Option<NetworkPlan> {
         let mut faults = Vec::new();
         for tracked in self.injections.values().filter(|tracked| tracked.wanted == Wanted::Present) {
             let Some(network) = &tracked.spec.fault.network else { continue };
@@ -347,7 +346,7 @@ impl<K: Kernel> Engine<K> {
                 }));
             }
         }
-        partition::table(&faults)
+        NetworkPlan::of(&faults)
     }
 
     /// Puts on disk which Injections touch this pod, and what was there before.
@@ -363,7 +362,7 @@ impl<K: Kernel> Engine<K> {
     fn succeeded(
         &mut self,
         uid: &str,
-        plan: Option<TablePlan>,
+        plan: Option<NetworkPlan>,
         evidence: &str,
         now: Now,
     ) -> Result<(), JournalError> {

@@ -11,7 +11,7 @@ const START: u64 = 1_000;
 /// A kernel in memory: what each pod's table is, and which calls should fail.
 #[derive(Debug, Default)]
 struct Simulated {
-    tables: BTreeMap<String, TablePlan>,
+    tables: BTreeMap<String, NetworkPlan>,
     failing: bool,
     /// Changes are made, and then not found.
     unreadable: bool,
@@ -29,7 +29,7 @@ impl Kernel for Simulated {
         Ok(Before::default())
     }
 
-    fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError> {
+    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError> {
         if self.failing {
             return Err(FaultError::NotReadBack("simulated".into()));
         }
@@ -67,7 +67,7 @@ impl Kernel for Simulated {
         Ok(())
     }
 
-    fn verify(&mut self, pod: &str, plan: &TablePlan) -> Result<(), FaultError> {
+    fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {
         if self.tables.get(pod) == Some(plan) { Ok(()) } else { Err(FaultError::NotReadBack("gone".into())) }
     }
 }
@@ -151,7 +151,7 @@ fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
     let end = NetworkEnd {
         selector_key: ".".into(),
         device: "eth0".into(),
-        egress: Some(NetworkRule { action: NetworkEffect::Drop, peers: None }),
+        egress: Some(NetworkRule { action: NetworkEffect::Drop, shaping: None, peers: None }),
         ingress: None,
     };
     let mut spec = InjectionSpec {
@@ -166,6 +166,7 @@ fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
         fault: Fault { network: Some(NetworkFault { ends: vec![end], exempt: vec![] }), ..Fault::default() },
         paused: false,
         run: 1,
+        used: None,
         remaining: Some("60s".into()),
         not_after: Time(Timestamp::from_second(1_800_100_000).unwrap()),
         lease: "30s".into(),
@@ -250,7 +251,7 @@ fn an_injection_that_vanished_while_the_watch_was_away_is_undone() {
     let mut bench = Bench::new();
     bench.tell(Input::Snapshot(vec![injection("one", |_| {}), injection("two", |_| {})]));
     bench.tell(Input::Snapshot(vec![injection("two", |_| {})]));
-    let rules = |bench: &Bench| bench.engine.kernel.tables["a"].chains[0].rules.len();
+    let rules = |bench: &Bench| bench.engine.kernel.tables["a"].labels().count();
     assert_eq!(rules(&bench), 1);
     assert_eq!(bench.engine.injections.len(), 1, "it is not followed any longer");
 }
@@ -260,9 +261,9 @@ fn two_experiments_on_one_pod_come_off_in_any_order() {
     for first in ["one", "two"] {
         let mut bench = Bench::new();
         bench.tell(Input::Snapshot(vec![injection("one", |_| {}), injection("two", |_| {})]));
-        assert_eq!(bench.engine.kernel.tables["a"].chains[0].rules.len(), 2);
+        assert_eq!(bench.engine.kernel.tables["a"].labels().count(), 2);
         bench.tell(Input::Deleted(first.into()));
-        assert_eq!(bench.engine.kernel.tables["a"].chains[0].rules.len(), 1);
+        assert_eq!(bench.engine.kernel.tables["a"].labels().count(), 1);
         bench.tell(Input::Deleted(if first == "one" { "two" } else { "one" }.into()));
         assert_eq!(bench.tables(), 0);
     }

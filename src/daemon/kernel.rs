@@ -1,6 +1,6 @@
 //! What the engine needs of the kernel, as a trait: the engine is tested against a simulated one.
 
-use crate::network::table::TablePlan;
+use crate::network::plan::NetworkPlan;
 
 /// What there was on a pod's network before a fault, to be compared after it.
 pub type Before = crate::daemon::sys::fingerprint::Fingerprint;
@@ -83,7 +83,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// When the change failed and nothing was changed; [`FaultError::NotReadBack`] when it may have been.
-    fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError>;
+    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError>;
 
     /// Kills a container, by its id, and waits for its end. Gives the evidence.
     ///
@@ -101,5 +101,5 @@ pub trait Kernel {
     ///
     /// # Errors
     /// When it is not there any more, or the pod has another network by now.
-    fn verify(&mut self, pod: &str, plan: &TablePlan) -> Result<(), FaultError>;
+    fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError>;
 }

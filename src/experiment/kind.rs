@@ -12,7 +12,8 @@ use super::plan::{Chosen, End, NodePlan};
 use super::selection::Exclusion;
 use super::world::World;
 use crate::api::{
-    ChaosStatus, ExperimentReference, InjectionTarget, LEASE_ANNOTATION, PAUSE_ANNOTATION, Problem,
+    CHAOS_MESH_SEMANTICS, ChaosStatus, ExperimentReference, InjectionTarget, LEASE_ANNOTATION,
+    PAUSE_ANNOTATION, Problem, SEMANTICS_ANNOTATION,
 };
 
 /// An experiment of one of the kinds that this release runs.
@@ -28,6 +29,11 @@ pub trait Experiment: Send + Sync {
 
     /// How long it lasts; `None` until it is deleted, and for what is done once.
     fn duration(&self) -> Option<Duration>;
+
+    /// Whether it is done once and leaves nothing to undo.
+    fn is_one_shot(&self) -> bool {
+        false
+    }
 
     /// Everything that is wrong with its spec.
     fn problems(&self) -> Vec<Problem>;
@@ -83,6 +89,21 @@ impl dyn Experiment + '_ {
     /// Whether its faults are to be away for now.
     pub fn is_paused(&self) -> bool {
         self.annotation(PAUSE_ANNOTATION) == Some("true")
+    }
+
+    /// Whether its time, its pause and its targets follow the rules of Chaos Mesh.
+    pub fn is_as_in_chaos_mesh(&self) -> bool {
+        self.annotation(SEMANTICS_ANNOTATION) == Some(CHAOS_MESH_SEMANTICS)
+    }
+
+    /// What [`SEMANTICS_ANNOTATION`] says if that is nothing known.
+    pub fn unknown_semantics(&self) -> Option<&str> {
+        self.annotation(SEMANTICS_ANNOTATION).filter(|text| *text != CHAOS_MESH_SEMANTICS)
+    }
+
+    /// Whether other pods take the place of targets that are gone. What is done once is not done again.
+    pub fn follows(&self) -> bool {
+        !self.is_one_shot() && !self.is_as_in_chaos_mesh()
     }
 
     /// The lease that it asks for.

@@ -4,16 +4,17 @@
 //! be. It remembers nothing: everything that must outlive a controller stands in the objects, so that a
 //! step taken twice, or by another controller, comes to the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
 
 use super::Limits;
+use super::clock::{self, after, fixed_end};
+use super::follow::{self, Followed};
 use super::kind::Experiment;
 use super::peers::Hosts;
 use super::plan::{self, Chosen, NodePlan, Refusal};
@@ -21,15 +22,9 @@ use super::status::{self, Decided, Event};
 use super::wanted::{Absence, HaltScope};
 use super::world::World;
 use crate::api::{
-    ChaosStatus, ConditionKind, DesiredPhase, ExperimentReference, GoDuration, Halt, Injection,
-    InjectionSpec, Problem, RECORDS_FINALIZER, RECOVERED_FINALIZER,
+    CHAOS_MESH_SEMANTICS, ChaosStatus, Clock, ConditionKind, DesiredPhase, Following, GoDuration, Halt,
+    Injection, InjectionSpec, Problem, RECORDS_FINALIZER, RECOVERED_FINALIZER, SEMANTICS_ANNOTATION,
 };
-
-/// How far ahead of now, beyond what remains, `notAfter` is kept.
-const HORIZON: Duration = Duration::from_hours(1);
-
-/// `notAfter` is renewed when it is closer than this, so that it costs two writes an hour.
-const RENEW: Duration = Duration::from_mins(30);
 
 /// How long after its time a daemon that could end a run on its own has to say so.
 const LATE: Duration = Duration::from_secs(5);
@@ -100,8 +95,8 @@ enum Goal {
     Stop { ended: Option<String>, problems: Vec<Problem>, not_supported: bool },
     /// Nothing to act on: why, in a word and a sentence, if that is news.
     Wait(Option<(&'static str, String)>),
-    /// These faults on these nodes; `None` as the fault leaves what is there.
-    Run(BTreeMap<String, NodePlan>),
+    /// These faults on these nodes, and what to remember of their choice.
+    Run(BTreeMap<String, NodePlan>, Box<Followed>),
 }
 
 /// What to do next.
@@ -109,8 +104,15 @@ pub fn step(input: &Input<'_>) -> Vec<Action> {
     match goal(input) {
         Goal::Stop { ended, problems, not_supported } => stop(input, ended, &problems, not_supported),
         Goal::Wait(message) => wait(input, message),
-        Goal::Run(plan) => run(input, &plan),
+        Goal::Run(plan, followed) => run(input, &plan, &followed),
     }
+}
+
+/// How long it takes until the passing of time alone gives [`step`] something to do with an experiment of this
+/// status, sooner than at the next look at everything.
+pub fn next_look(status: &ChaosStatus, now: Timestamp) -> Option<Duration> {
+    let due = follow::due(status.experiment.following.as_ref()?)?;
+    due.duration_since(now).try_into().ok()
 }
 
 /// What to do with Injections whose experiment is no more.
@@ -128,7 +130,7 @@ fn let_go(injections: &[Arc<Injection>], world: &World, now: Timestamp, last: bo
 }
 
 fn goal(input: &Input<'_>) -> Goal {
-    let Input { chaos, world, limits, halts, .. } = input;
+    let Input { chaos, halts, .. } = input;
     let stop = |ended| Goal::Stop { ended, problems: Vec::new(), not_supported: false };
     let ended = chaos.status().and_then(|status| status.experiment.ended.clone());
     if chaos.is_deleted() || ended.is_some() {
@@ -142,35 +144,93 @@ fn goal(input: &Input<'_>) -> Goal {
     if let Some(problem) = chaos.unsupported() {
         return Goal::Stop { ended: None, problems: vec![problem], not_supported: true };
     }
+    if let Some(problem) = forbidden_edit(*chaos) {
+        return invalid(vec![problem]);
+    }
     let live = live(input);
     let halted = || stop(Some(Absence::Halted.word().to_owned()));
     if is_halted(&live, halts) {
         return halted();
     }
-    if let Some(reason) = time_up(&live, input.now) {
+    if let Some(reason) = time_up(input, &live) {
         return stop(Some(reason));
     }
     if live.is_empty() && chaos.is_paused() {
         return Goal::Wait(None);
     }
-    let chosen = if is_settled(*chaos, &live) {
-        plan::already_chosen(&live, world)
-    } else {
-        match plan::choose(*chaos, &live, world, limits) {
-            Ok(chosen) => chosen,
-            Err(Refusal::Nothing(message)) => return Goal::Wait(Some((status::NO_TARGETS, message))),
-            Err(Refusal::Invalid(problems)) => return invalid(problems),
-        }
+    let followed = match choose(input, &live) {
+        Ok(followed) => followed,
+        Err(Refusal::Nothing(message)) => return Goal::Wait(Some((status::NO_TARGETS, message))),
+        Err(Refusal::Invalid(problems)) => return invalid(problems),
     };
-    if let Some(halt) = covering(halts, |scope| scope.covers_any(chosen.iter().map(|chosen| &chosen.target)))
-    {
+    let targets = followed.chosen.iter().map(|chosen| &chosen.target);
+    if let Some(halt) = covering(halts, |scope| scope.covers_any(targets.clone())) {
         // What has not begun was not stopped: it waits. A selection that grew into the Halt is one with it.
-        return if live.is_empty() { Goal::Wait(Some((status::HALTED, waits_for(halt)))) } else { halted() };
+        let began = !live.is_empty() || clock_of(*chaos).is_some();
+        return if began { halted() } else { Goal::Wait(Some((status::HALTED, waits_for(halt)))) };
     }
-    match planned(input, &live, &chosen) {
-        Ok(plan) => Goal::Run(plan),
+    match planned(input, &live, &followed.chosen) {
+        Ok(plan) => Goal::Run(plan, Box::new(followed)),
         Err(problems) => invalid(problems),
     }
+}
+
+/// The pods to act on: those that were chosen once, with what following makes of them, or a first choice.
+fn choose(input: &Input<'_>, live: &[Arc<Injection>]) -> Result<Followed, Refusal> {
+    let Input { chaos, world, limits, .. } = input;
+    if let Some(record) = follow::record(*chaos).filter(|_| chaos.follows()) {
+        return Ok(follow::follow(input, live, record));
+    }
+    if !chaos.follows() && is_settled(*chaos, live) {
+        let chosen = plan::already_chosen(live, world);
+        // What was confirmed stands, though pods of it may be gone.
+        return Ok(Followed { record: known_record(*chaos), chosen, beyond: 0 });
+    }
+    if chaos.is_as_in_chaos_mesh()
+        && let Some(message) = found_nothing(*chaos)
+    {
+        return Err(Refusal::Nothing(message.to_owned()));
+    }
+    match plan::choose(*chaos, live, world, limits) {
+        Ok(chosen) => Ok(follow::confirm(*chaos, chosen)),
+        Err(Refusal::Nothing(message)) => {
+            let next = if chaos.is_as_in_chaos_mesh() {
+                format!("not tried again, by {SEMANTICS_ANNOTATION}; create the experiment anew")
+            } else {
+                "it is tried again when pods change".to_owned()
+            };
+            Err(Refusal::Nothing(format!("{message}; {next}")))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// What the status says if this very spec was found to match nothing.
+fn found_nothing(chaos: &dyn Experiment) -> Option<&str> {
+    let status = chaos.status().filter(|s| s.observed_generation == chaos.metadata().generation)?;
+    let selected = status.condition(ConditionKind::Selected)?;
+    let nothing = selected.reason.as_deref() == Some(status::NO_TARGETS);
+    selected.message.as_deref().filter(|message| nothing && *message != UNDOING)
+}
+
+/// By the rules of Chaos Mesh a spec is never changed. Its webhook refuses it; here there is none.
+fn forbidden_edit(chaos: &dyn Experiment) -> Option<Problem> {
+    let edited = chaos.is_as_in_chaos_mesh() && chaos.metadata().generation.is_some_and(|number| number > 1);
+    edited.then(|| {
+        Problem::new(
+            "spec",
+            format!("was changed, which {SEMANTICS_ANNOTATION} does not allow"),
+            "delete the experiment and create it anew, or remove the annotation",
+        )
+    })
+}
+
+fn known_record(chaos: &dyn Experiment) -> Following {
+    chaos.status().and_then(|status| status.experiment.following.clone()).unwrap_or_default()
+}
+
+fn clock_of(chaos: &dyn Experiment) -> Option<&Clock> {
+    chaos.status()?.experiment.clock.as_ref()
 }
 
 /// Whether a Halt has stopped it, or is about to. One node is enough, and so is a Halt that has been released
@@ -181,6 +241,12 @@ fn is_halted(live: &[Arc<Injection>], halts: &[Arc<Halt>]) -> bool {
         ended == Some(Absence::Halted.word())
             || covering(halts, |scope| scope.covers(&injection.spec)).is_some()
     })
+}
+
+/// The Halt that would hold an experiment with these targets back, and what becomes of it: it waits.
+pub fn held_back(halts: &[Arc<Halt>], chosen: &[Chosen]) -> Option<String> {
+    let targets = chosen.iter().map(|chosen| &chosen.target);
+    covering(halts, |scope| scope.covers_any(targets.clone())).map(waits_for)
 }
 
 /// The first Halt whose scope is such.
@@ -234,8 +300,21 @@ fn is_settled(chaos: &dyn Experiment, live: &[Arc<Injection>]) -> bool {
 }
 
 /// Why the experiment is over, once every node is through: it said so, or its time has passed without
-/// a word, or it never began while another is through.
-fn time_up(live: &[Arc<Injection>], now: Timestamp) -> Option<String> {
+/// a word, or it never began while another is through. Its time passes without any node, too.
+fn time_up(input: &Input<'_>, live: &[Arc<Injection>]) -> Option<String> {
+    let Input { chaos, now, .. } = input;
+    let elapsed = || Some(Absence::DurationElapsed.word().to_owned());
+    if let Some(end) = fixed_end(*chaos) {
+        return (*now >= end || nodes_are_through(live, *now).is_some()).then(elapsed).flatten();
+    }
+    if live.is_empty() {
+        let (clock, duration) = (clock_of(*chaos)?, chaos.duration()?);
+        return (clock::used(clock, *now) >= duration.saturating_add(LATE)).then(elapsed).flatten();
+    }
+    nodes_are_through(live, *now)
+}
+
+fn nodes_are_through(live: &[Arc<Injection>], now: Timestamp) -> Option<String> {
     let reasons: Vec<_> = live.iter().map(|injection| over(injection, now)).collect();
     let pending = |injection: &Injection| {
         !injection.spec.paused && this_run(injection).is_none_or(|status| status.started_at.is_none())
@@ -246,6 +325,9 @@ fn time_up(live: &[Arc<Injection>], now: Timestamp) -> Option<String> {
 
 /// Why the run of this node is over, if it is.
 fn over(injection: &Injection, now: Timestamp) -> Option<String> {
+    if clock::is_used_up(injection) {
+        return Some(Absence::DurationElapsed.word().to_owned());
+    }
     let status = this_run(injection)?;
     if let Some(reason) = &status.ended {
         return Some(reason.clone());
@@ -256,7 +338,7 @@ fn over(injection: &Injection, now: Timestamp) -> Option<String> {
 }
 
 /// What the daemon says of the present run.
-fn this_run(injection: &Injection) -> Option<&crate::api::InjectionStatus> {
+pub(super) fn this_run(injection: &Injection) -> Option<&crate::api::InjectionStatus> {
     injection.status.as_ref().filter(|status| status.observed_run == injection.spec.run)
 }
 
@@ -286,10 +368,6 @@ fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> 
     }
     let patience = lease.saturating_add(GIVE_UP);
     (last && now >= after(deleted.0, patience)).then_some(Release::Left)
-}
-
-fn after(moment: Timestamp, duration: Duration) -> Timestamp {
-    moment.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 fn deletion(injection: &Injection) -> Option<Action> {
@@ -322,6 +400,11 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
     let known = old.experiment.targets.unwrap_or_default().selected as usize;
     // What was done once is not taken back: scripts of the reference read `Run` there until it is deleted.
     let stands = !chaos.is_deleted() && ended.as_deref() == Some(Absence::Completed.word());
+    // What is mended is confirmed anew, and has the time that it had left.
+    let mends = ended.is_none() && !problems.is_empty();
+    let following = old.experiment.following.clone().filter(|_| !mends);
+    let clock = old.experiment.clock.clone();
+    let clock = if mends { clock.map(|clock| clock::stopped(&clock, *now)) } else { clock };
     let decided = Decided {
         generation: chaos.metadata().generation,
         phase: if stands { DesiredPhase::Run } else { DesiredPhase::Stop },
@@ -331,6 +414,9 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         problems,
         not_supported,
         targets: (targets.len() >= known).then_some(&targets[..]),
+        following,
+        clock,
+        beyond: None,
     };
     let mut actions = Vec::new();
     write_status(&old, &decided, &mut actions);
@@ -358,6 +444,7 @@ fn wait(input: &Input<'_>, message: Option<(&'static str, String)>) -> Vec<Actio
     let mut actions = let_go(input.injections, input.world, input.now, false);
     let targets = status::seen(input.injections.iter().map(|injection| (&**injection, None)));
     let paused = input.chaos.is_paused();
+    let old = input.chaos.status().cloned().unwrap_or_default();
     let decided = Decided {
         generation: input.chaos.metadata().generation,
         phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
@@ -367,31 +454,41 @@ fn wait(input: &Input<'_>, message: Option<(&'static str, String)>) -> Vec<Actio
         problems: &[],
         not_supported: false,
         targets: Some(&targets),
+        following: old.experiment.following.clone(),
+        clock: clock::tick(input, &[]),
+        beyond: None,
     };
-    write_status(&input.chaos.status().cloned().unwrap_or_default(), &decided, &mut actions);
+    write_status(&old, &decided, &mut actions);
     actions
 }
 
-fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
+fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>, followed: &Followed) -> Vec<Action> {
     let Input { chaos, injections, world, now, .. } = input;
-    let mut actions = Vec::new();
+    let mut begin = Vec::new();
     if !has_finalizer(chaos.metadata(), RECORDS_FINALIZER) {
-        actions.push(Action::AddFinalizer);
+        begin.push(Action::AddFinalizer);
+        begin.extend(chaos.unknown_semantics().map(unknown_semantics));
     }
+    let mut actions = Vec::new();
+    let clock = clock::tick(input, &live(input));
     let experiment = chaos.reference();
+    let by_name: HashMap<&str, &Injection> = injections
+        .iter()
+        .filter_map(|injection| Some((injection.metadata.name.as_deref()?, &**injection)))
+        .collect();
     let mut targets = Vec::new();
     let mut complete = true;
     for (node, node_plan) in plan {
         let name = plan::injection_name(&experiment, node);
-        let current = injections.iter().find(|injection| injection.name_any() == name);
-        if current.is_some_and(|injection| is_deleting(injection)) {
+        let current = by_name.get(name.as_str()).copied();
+        if current.is_some_and(is_deleting) {
             // Its name is taken until it is gone.
             complete = false;
             continue;
         }
-        let spec = spec_for(input, &experiment, node, node_plan, current.map(AsRef::as_ref));
+        let spec = clock::spec_for(input, &experiment, node, node_plan, current, clock.as_ref());
         if let Some(current) = current {
-            let with_spec = Injection { spec, ..Injection::clone(current) };
+            let with_spec = Injection { spec, ..current.clone() };
             targets.extend(status::seen(std::iter::once((&with_spec, None))));
             if with_spec.spec != current.spec {
                 actions.push(Action::UpdateInjection(name, Box::new(with_spec.spec)));
@@ -408,74 +505,46 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>) -> Vec<Action> {
     let going = injections.iter().filter(|injection| release(injection, world, *now, false).is_some());
     actions.extend(going.map(|injection| Action::ReleaseInjection(injection.name_any())));
     let paused = chaos.is_paused();
+    let selected = match (complete, plan.is_empty()) {
+        (false, _) => Err((status::NO_TARGETS, UNDOING.to_owned())),
+        (true, true) => Err((status::NO_TARGETS, ALL_GONE.to_owned())),
+        (true, false) => Ok(()),
+    };
     let decided = Decided {
         generation: chaos.metadata().generation,
         phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
         paused,
         ended: None,
-        selected: Some(if complete { Ok(()) } else { Err((status::NO_TARGETS, UNDOING.to_owned())) }),
+        selected: Some(selected),
         problems: &[],
         not_supported: false,
         targets: Some(&targets),
+        following: Some(followed.record.clone()),
+        clock,
+        beyond: Some(followed.beyond),
     };
-    write_status(&chaos.status().cloned().unwrap_or_default(), &decided, &mut actions);
-    actions
+    let old = chaos.status().cloned().unwrap_or_default();
+    let mut status = Vec::new();
+    write_status(&old, &decided, &mut status);
+    let replaced =
+        |following: &Option<Following>| following.as_ref().and_then(|f| Some(f.replaced.last()?.0));
+    // A replacement is counted before it is made: a controller that dies in between has made none in secret.
+    let counts_first = replaced(&decided.following) > replaced(&old.experiment.following);
+    let (first, second) = if counts_first { (status, actions) } else { (actions, status) };
+    begin.into_iter().chain(first).chain(second).collect()
 }
+
+fn unknown_semantics(text: &str) -> Action {
+    let known = CHAOS_MESH_SEMANTICS;
+    let note = format!(
+        "{SEMANTICS_ANNOTATION}: \"{text}\" is not known and passed over; write \"{known}\", or remove it"
+    );
+    Action::Emit(Event::warning("Failed", note))
+}
+
+const ALL_GONE: &str = "every target is gone; it goes on when a pod that matches is ready";
 
 const UNDOING: &str = "an earlier fault of this experiment is still being undone on a node";
-
-/// What the Injection of this node should say. What a run has used up of its time is carried over from
-/// `current`.
-fn spec_for(
-    input: &Input<'_>,
-    experiment: &ExperimentReference,
-    node: &str,
-    plan: &NodePlan,
-    current: Option<&Injection>,
-) -> InjectionSpec {
-    let chaos = input.chaos;
-    let paused = chaos.is_paused();
-    let duration = chaos.duration();
-    let (run, remaining) = match current {
-        None => (1, duration),
-        Some(current) if current.spec.paused && !paused && stands_still(current) => {
-            (current.spec.run.saturating_add(1), left(current))
-        }
-        // The first run lasts as long as the spec says now; what is left of a later one is known only here.
-        Some(current) if current.spec.run > 1 => (current.spec.run, current.spec.effective_remaining()),
-        Some(current) => (current.spec.run, duration),
-    };
-    let ahead = remaining.unwrap_or_default();
-    let renewed = after(input.now, ahead.saturating_add(HORIZON));
-    let not_after = current
-        .map(|current| current.spec.not_after.0)
-        .filter(|stands| *stands >= after(input.now, ahead.saturating_add(RENEW)));
-    InjectionSpec {
-        experiment: experiment.clone(),
-        node: node.to_owned(),
-        targets: plan.targets.clone(),
-        fault: plan.fault.clone(),
-        paused,
-        run,
-        remaining: remaining.map(|remaining| GoDuration::from_std(remaining).to_string()),
-        not_after: Time(not_after.unwrap_or(renewed)),
-        lease: GoDuration::from_std(chaos.lease()).to_string(),
-    }
-}
-
-/// Whether the daemon has paused the run. One that has not yet may never see the pause, and the time that
-/// the run has used is not known: it goes on as the same run.
-fn stands_still(current: &Injection) -> bool {
-    this_run(current).is_some_and(|status| status.wanted.as_deref() == Some(Absence::Paused.word()))
-}
-
-/// What a paused run leaves for the next one.
-fn left(current: &Injection) -> Option<Duration> {
-    let elapsed = this_run(current)
-        .and_then(|status| status.elapsed.as_deref()?.parse::<GoDuration>().ok()?.to_std())
-        .unwrap_or_default();
-    Some(current.spec.effective_remaining()?.saturating_sub(elapsed))
-}
 
 /// Adds the write of the status and its events, if it says anything new.
 fn write_status(old: &ChaosStatus, decided: &Decided<'_>, actions: &mut Vec<Action>) {

@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::fixtures::{chaos, merge, node, pod, start, world, world_of};
+use super::super::fixtures::{changed_pod, chaos, merge, node, pod, start, world, world_of};
 use super::*;
 use crate::api::{InjectionStatus, NetworkChaos, PAUSE_ANNOTATION, TargetPhase, TargetStatus};
 
@@ -428,7 +429,7 @@ fn wrong_specs_end_in_invalid_until_they_are_mended() {
     let cases: [(&str, Value, Value, &str, &str); 4] = [
         (
             "unsupported",
-            json!({"spec": {"action": "delay", "delay": {"latency": "1ms"}}}),
+            json!({"spec": {"action": "bandwidth", "bandwidth": {"rate": "1mbps", "limit": 20000, "buffer": 10000}}}),
             json!({"spec": {"action": "partition"}}),
             "NotSupported",
             "spec.action: ",
@@ -575,7 +576,7 @@ fn peers_follow_the_cluster_and_the_selection_stays() {
     ];
     cluster.world = world_of(pods);
     cluster.work();
-    assert_eq!(cluster.on("n1").spec.targets.len(), 1, "web-3 came later");
+    assert_eq!(cluster.on("n1").spec.targets.len(), 1, "web-3 came later, and two were confirmed");
     let network = cluster.on("n2").spec.fault.network.clone().unwrap();
     let ingress = network.ends[1].ingress.clone().unwrap().peers.unwrap();
     let texts: Vec<_> = ingress.iter().map(|peer| peer.network.to_string()).collect();
@@ -765,3 +766,9 @@ fn a_halt_of_other_namespaces_is_none() {
     cluster.work();
     assert!(cluster.status().is(ConditionKind::AllInjected));
 }
+
+#[path = "follow_tests.rs"]
+mod following;
+
+#[path = "semantics_tests.rs"]
+mod semantics;

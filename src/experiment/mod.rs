@@ -4,6 +4,8 @@
 //! Pure: objects and the time come in, actions go out. No clock, no client, no file: the controller
 //! feeds it, and so do the preview and the tests.
 
+mod clock;
+pub mod follow;
 pub mod kind;
 pub mod lifecycle;
 mod network;
@@ -38,28 +40,6 @@ impl Default for Limits {
         Self {
             targets: DEFAULT_TARGETS,
             protected_namespaces: PROTECTED_NAMESPACES.map(str::to_owned).into(),
-        }
-    }
-}
-
-/// FNV-1a, 64 bits: short names and seeds that stay the same in every build and on every machine.
-pub(crate) fn stable_hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stable_hash;
-
-    #[test]
-    fn the_hash_is_fnv_1a() {
-        // Test vectors of draft-eastlake-fnv, appendix C.
-        for (text, hash) in
-            [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)]
-        {
-            assert_eq!(stable_hash(text), hash, "{text}");
         }
     }
 }

@@ -31,18 +31,28 @@ pub fn of_addresses(addresses: impl IntoIterator<Item = IpAddr>) -> PeerSet {
 /// The cluster addresses of the Services that lead only to `peers`. A Service with other endpoints too is not
 /// in it: dropping what goes there would hit bystanders, and the target's own end drops what arrives.
 pub fn of_services(world: &World, peers: &BTreeSet<IpAddr>) -> PeerSet {
-    let only_peers = |service: &Service| {
-        let slices =
-            world.slices(service.metadata.namespace.as_deref().unwrap_or_default(), &service.name_any());
-        leads_only_to(slices.iter().map(AsRef::as_ref), peers)
+    let only_peers = world.services().iter().filter(|service| leads_only_to(slices(world, service), peers));
+    of_addresses(only_peers.flat_map(|service| cluster_ips(service)))
+}
+
+/// Whether a Service with a cluster address leads to one of `peers` and to others too: what is sent there carries
+/// an address that does not tell whether a peer will get it.
+pub fn hidden_by_services(world: &World, peers: &BTreeSet<IpAddr>) -> bool {
+    let leads_to_one = |service: &Service| {
+        let endpoints = slices(world, service).flat_map(|slice| &slice.endpoints);
+        let mut addresses = endpoints.flat_map(|endpoint| &endpoint.addresses);
+        addresses.any(|address| address.parse::<IpAddr>().is_ok_and(|address| peers.contains(&address)))
     };
-    of_addresses(
-        world
-            .services()
-            .iter()
-            .filter(|service| only_peers(service))
-            .flat_map(|service| cluster_ips(service)),
-    )
+    world.services().iter().any(|service| {
+        !cluster_ips(service).is_empty()
+            && leads_to_one(service)
+            && !leads_only_to(slices(world, service), peers)
+    })
+}
+
+fn slices<'a>(world: &'a World, service: &Service) -> impl Iterator<Item = &'a EndpointSlice> {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    world.slices(namespace, &service.name_any()).iter().map(AsRef::as_ref)
 }
 
 /// Whether a Service has endpoints and all that count are `peers`. With none ready, nothing answers

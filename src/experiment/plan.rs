@@ -11,14 +11,15 @@ use kube::core::ObjectMeta;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::Limits;
 use super::kind::Experiment;
 use super::selection::{Request, Selection, select};
 use super::world::{World, pod_addresses};
-use super::{Limits, stable_hash};
 use crate::api::{
     EXPERIMENT_UID_LABEL, ExperimentReference, Fault, Injection, InjectionSpec, InjectionTarget, Mode,
     PodSelector, Problem, RECOVERED_FINALIZER, SYSTEM_NAMESPACE,
 };
+use crate::network::stable_hash;
 
 /// One pod that the experiment acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,13 +112,16 @@ fn choose_end(
         unfit: &|pod| chaos.exclusion(pod),
         keep: &keep,
     };
-    // The UID is random; seeding by it makes the draw repeatable for a controller that starts again.
-    let mut rng = StdRng::seed_from_u64(stable_hash(&format!("{}{}", chaos.uid(), end.key)));
-    let selection = select(&request, world, &mut rng);
+    let selection = select(&request, world, &mut draw_of(chaos, end));
     if selection.pods.is_empty() {
         return Err(nothing_selected(end, &selection));
     }
     Ok(selection.pods.iter().flat_map(|pod| chosen(chaos, pod, end.key)).collect())
+}
+
+/// The UID is random; seeding by it makes the draw repeatable for a controller that starts again.
+pub(super) fn draw_of(chaos: &dyn Experiment, end: &End<'_>) -> StdRng {
+    StdRng::seed_from_u64(stable_hash(&format!("{}{}", chaos.uid(), end.key)))
 }
 
 fn nothing_selected(end: &End<'_>, selection: &Selection) -> Refusal {
@@ -129,7 +133,7 @@ fn nothing_selected(end: &End<'_>, selection: &Selection) -> Refusal {
         ));
     }
     let Some(first) = selection.excluded.first() else {
-        return Refusal::Nothing(format!("{path} matches no pod; it is tried again when pods change"));
+        return Refusal::Nothing(format!("{path} matches no pod"));
     };
     let more = match selection.excluded.len() - 1 {
         0 => String::new(),
@@ -139,11 +143,12 @@ fn nothing_selected(end: &End<'_>, selection: &Selection) -> Refusal {
     if selection.excluded.iter().all(|excluded| excluded.reason.is_final()) {
         Refusal::Invalid(vec![Problem::new(path, what, first.reason.cure())])
     } else {
-        Refusal::Nothing(format!("{path} {what}; it is tried again when pods change"))
+        Refusal::Nothing(format!("{path} {what}"))
     }
 }
 
-fn chosen(chaos: &dyn Experiment, pod: &Pod, key: &str) -> Vec<Chosen> {
+/// A picked pod with everything of it that is acted on.
+pub(super) fn chosen(chaos: &dyn Experiment, pod: &Pod, key: &str) -> Vec<Chosen> {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
     let target = InjectionTarget {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),

@@ -47,6 +47,55 @@ fn directions() {
 }
 
 #[test]
+fn a_packet_is_delayed_at_one_end_only() {
+    // The web pods see the database and its Service; the Service `everything` hides which of its requests reach the
+    // database, so these are delayed where they arrive.
+    let web = ["10.0.1.1/32", "10.0.2.1/32", "10.96.0.1/32"];
+    for (direction, source, target) in [
+        ("to", json!([null, null]), json!([null, web])),
+        ("from", json!([null, null]), json!([web, null])),
+        ("both", json!([null, null]), json!([web, web])),
+    ] {
+        assert_eq!(
+            planned(&delay(&json!({"direction": direction}))),
+            json!({"n1": {".": source}, "n2": {".": source, ".Target": target}}),
+            "{direction}"
+        );
+    }
+    // Seen from the other side: every Service of the web pods leads to web pods only.
+    let turned = json!({
+        "selector": {"labelSelectors": {"app": "db"}},
+        "target": {"mode": "all", "selector": {"labelSelectors": {"app": "web"}}},
+    });
+    for (direction, source, target) in [
+        ("to", json!([web, null]), json!([null, null])),
+        ("from", json!([null, web]), json!([null, null])),
+        ("both", json!([web, web]), json!([null, null])),
+    ] {
+        let mut spec = turned.clone();
+        spec["direction"] = json!(direction);
+        assert_eq!(
+            planned(&delay(&spec)),
+            json!({"n1": {".Target": target}, "n2": {".": source, ".Target": target}}),
+            "{direction}"
+        );
+    }
+    let outside = planned(&delay(&json!({"target": null, "externalTargets": ["example.com"]})));
+    assert_eq!(outside["n1"], json!({".": [["203.0.113.9/32"], null]}));
+    let both = planned(&delay(&json!({"externalTargets": ["example.com"]})));
+    assert_eq!(both["n2"], json!({".": [["203.0.113.9/32"], null], ".Target": [null, web]}));
+    assert_eq!(planned(&delay(&json!({"target": null})))["n1"], json!({".": ["everybody", null]}));
+}
+
+/// The experiment as a delay, with changes of its spec.
+fn delay(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    spec["action"] = json!("delay");
+    spec["delay"] = json!({"latency": "150ms"});
+    json!({"spec": spec})
+}
+
+#[test]
 fn without_peers_everybody_is_meant() {
     let all = "everybody";
     for (direction, ends) in
@@ -116,6 +165,7 @@ fn what_is_gone_leaves_the_sets_but_stays_a_target() {
                 fault: plan.fault.clone(),
                 paused: false,
                 run: 1,
+                used: None,
                 remaining: None,
                 not_after: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
                     super::super::fixtures::start(),
@@ -154,6 +204,7 @@ fn injections_belong_to_their_node() {
         fault: Fault::default(),
         paused: false,
         run: 1,
+        used: None,
         remaining: None,
         not_after: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(super::super::fixtures::start()),
         lease: "30s".to_owned(),

@@ -62,6 +62,7 @@ impl Bench {
             fault,
             paused: false,
             run: 1,
+            used: None,
             remaining: remaining.map(str::to_owned),
             not_after: Time(start() + SignedDuration::from_hours(1)),
             lease: "30s".to_owned(),

@@ -37,6 +37,10 @@ impl Experiment for PodChaos {
         self.spec.effective_duration().and_then(GoDuration::to_std)
     }
 
+    fn is_one_shot(&self) -> bool {
+        self.spec.action.is_one_shot()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         self.spec.problems()
     }

@@ -68,6 +68,8 @@ pub enum Exclusion {
     NoNode,
     /// It has no address yet.
     NoAddress,
+    /// It is not ready: nothing joins a running experiment before that.
+    NotReady,
     /// None of the named containers runs in it.
     NoContainer,
     /// It stands for a pod that the node runs on its own (`kubernetes.io/config.mirror`).
@@ -90,7 +92,9 @@ impl Exclusion {
             Self::Mirror => "select pods that the API server decides on; static pods are files of their node",
             Self::Bare => "select pods of a Deployment, StatefulSet, DaemonSet or Job",
             Self::NoContainer => "name containers that the pods have and that run",
-            Self::Terminating | Self::Finished | Self::NoNode | Self::NoAddress => "wait for other pods",
+            Self::Terminating | Self::Finished | Self::NoNode | Self::NoAddress | Self::NotReady => {
+                "wait for other pods"
+            }
         }
     }
 }
@@ -104,6 +108,7 @@ impl fmt::Display for Exclusion {
             Self::Finished => "has finished",
             Self::NoNode => "runs on no known node",
             Self::NoAddress => "has no address yet",
+            Self::NotReady => "is not ready yet",
             Self::NoContainer => "runs none of the named containers",
             Self::Mirror => "is a static pod of its node",
             Self::Bare => "belongs to no controller that would mend it (a bare pod)",
@@ -173,10 +178,11 @@ fn sample(items: &[usize], count: usize, rng: &mut impl Rng) -> Vec<usize> {
 fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusion> {
     let spec = pod.spec.as_ref();
     let node = spec.and_then(|spec| spec.node_name.as_deref());
+    let unfit = (request.unfit)(pod);
     if pod.metadata.namespace.as_ref().is_some_and(|namespace| request.protected.contains(namespace)) {
         Some(Exclusion::Protected)
-    } else if let Some(reason) = (request.unfit)(pod).filter(|reason| reason.is_final()) {
-        Some(reason)
+    } else if unfit.is_some_and(Exclusion::is_final) {
+        unfit
     } else if pod.metadata.deletion_timestamp.is_some() {
         Some(Exclusion::Terminating)
     } else if has_finished(pod) {
@@ -184,7 +190,7 @@ fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusio
     } else if pod.metadata.uid.is_none() || node.is_none_or(|node| world.node(node).is_none()) {
         Some(Exclusion::NoNode)
     } else {
-        (request.unfit)(pod)
+        unfit
     }
 }
 

@@ -8,10 +8,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::follow::{self, MOST_REPLACEMENTS};
 use super::wanted::Absence;
 use crate::api::{
-    ChaosStatus, Condition, ConditionKind, DesiredPhase, ExperimentStatus, Injection, InjectionTarget,
-    MAX_RECORDS, Problem, Record, RecordEvent, RecordPhase, TargetCounts, TargetPhase, TargetStatus,
+    ChaosStatus, Clock, Condition, ConditionKind, DesiredPhase, ExperimentStatus, Following, Injection,
+    InjectionTarget, MAX_RECORDS, Problem, Record, RecordEvent, RecordPhase, TargetCounts, TargetPhase,
+    TargetStatus,
 };
 
 /// A word of the reference's vocabulary with a sentence: a Kubernetes event on the experiment.
@@ -52,6 +54,12 @@ pub const NO_TARGETS: &str = "NoTargets";
 /// Reason of conditions and events that come from a Halt.
 pub const HALTED: &str = Absence::Halted.word();
 
+/// Reason of condition `TargetUnstable`.
+pub const TOO_MANY_REPLACEMENTS: &str = "TooManyReplacements";
+
+/// Reason of condition `TargetsLimited`.
+pub const CONFIRMED_AT_START: &str = "ConfirmedAtStart";
+
 /// Why an experiment that a Halt has ended is not injected.
 const STAYS_ENDED: &str = "a Halt stopped it; releasing the Halt does not start it again";
 
@@ -85,6 +93,12 @@ pub struct Decided<'a> {
     pub not_supported: bool,
     /// All targets; `None` if some of them are gone and what was said last stands.
     pub targets: Option<&'a [Seen]>,
+    /// What following the targets must remember.
+    pub following: Option<Following>,
+    /// The time that was used.
+    pub clock: Option<Clock>,
+    /// How many more pods match than were confirmed; `None` leaves what was said before.
+    pub beyond: Option<u32>,
 }
 
 /// What the daemons say of each target of these Injections.
@@ -114,10 +128,14 @@ pub fn compute(old: &ChaosStatus, decided: &Decided<'_>) -> ChaosStatus {
             container_records: records(targets),
             targets: Some(counts(targets)),
             ended: decided.ended.clone(),
+            following: decided.following.clone(),
+            clock: decided.clock.clone(),
         },
         None => ExperimentStatus {
             desired_phase: Some(decided.phase),
             ended: decided.ended.clone(),
+            following: decided.following.clone(),
+            clock: decided.clock.clone(),
             ..old.experiment.clone()
         },
     };
@@ -162,7 +180,44 @@ fn conditions(old: &ChaosStatus, decided: &Decided<'_>) -> Vec<Condition> {
     } else if old.condition(ConditionKind::Invalid).is_some() {
         conditions.push(condition(ConditionKind::Invalid, false, None, None));
     }
+    conditions.extend(unstable(old, decided));
+    conditions.extend(limited(old, decided));
     conditions
+}
+
+/// A condition that is there once it was true.
+fn once(old: &ChaosStatus, kind: ConditionKind, holds: Option<(&str, String)>) -> Option<Condition> {
+    match holds {
+        Some((reason, message)) => Some(condition(kind, true, Some(reason), Some(message))),
+        None => old.condition(kind).map(|_| condition(kind, false, None, None)),
+    }
+}
+
+fn unstable(old: &ChaosStatus, decided: &Decided<'_>) -> Option<Condition> {
+    let unstable = decided.following.as_ref().is_some_and(follow::is_unstable);
+    let minutes = follow::WINDOW.as_secs() / 60;
+    let message = || {
+        format!(
+            "targets were replaced {MOST_REPLACEMENTS} times within {minutes} minutes, so those that are gone are \
+             not replaced any more and the fault stays on what is left; see why the pods end, then pause and \
+             resume the experiment to follow them again"
+        )
+    };
+    once(old, ConditionKind::TargetUnstable, unstable.then(|| (TOO_MANY_REPLACEMENTS, message())))
+}
+
+fn limited(old: &ChaosStatus, decided: &Decided<'_>) -> Option<Condition> {
+    let kind = ConditionKind::TargetsLimited;
+    let Some(beyond) = decided.beyond else { return old.condition(kind).cloned() };
+    let confirmed =
+        decided.following.as_ref().map_or(0, |following| following.confirmed.values().sum::<u32>());
+    let message = || {
+        format!(
+            "{confirmed} pods were confirmed at the start, and {beyond} more match now; those are left alone: \
+             create the experiment anew to reach them"
+        )
+    };
+    once(old, kind, (beyond > 0).then(|| (CONFIRMED_AT_START, message())))
 }
 
 /// True before the first injection too, as scripts written for Chaos Mesh expect, and never after what is done
@@ -287,6 +342,7 @@ pub fn events(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
     } else if edited(old, new) {
         events.push(Event::normal("Updated", "the change of the spec is in force"));
     }
+    events.extend(of_following(old, new));
     if turned(ConditionKind::Paused) {
         events.push(Event::normal("Paused", "paused; the remaining time stands still"));
     }
@@ -308,6 +364,33 @@ pub fn events(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
         });
     }
     events.extend(new_failure(old, new));
+    events
+}
+
+/// What became of following the targets.
+fn of_following(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
+    let last = |status: &ChaosStatus| {
+        let following = status.experiment.following.as_ref();
+        following.and_then(|following| Some((following.replaced.last()?.0, following.replaced.len())))
+    };
+    let mut events = Vec::new();
+    if let Some((at, count)) = last(new)
+        && last(old).is_none_or(|(before, _)| before < at)
+    {
+        let minutes = follow::WINDOW.as_secs() / 60;
+        events.push(Event::normal(
+            "Replaced",
+            format!("targets that are gone were replaced: {count} of {MOST_REPLACEMENTS} times in {minutes} minutes"),
+        ));
+    }
+    for (kind, reason) in
+        [(ConditionKind::TargetUnstable, "TargetUnstable"), (ConditionKind::TargetsLimited, "TargetsLimited")]
+    {
+        if new.is(kind) && !old.is(kind) {
+            let message = new.condition(kind).and_then(|found| found.message.clone());
+            events.push(Event::warning(reason, message.unwrap_or_default()));
+        }
+    }
     events
 }
 

@@ -34,6 +34,9 @@ fn decided(targets: &[Seen]) -> Decided<'_> {
         problems: &[],
         not_supported: false,
         targets: Some(targets),
+        following: None,
+        clock: None,
+        beyond: None,
     }
 }
 

@@ -215,10 +215,16 @@ pub fn next_change(facts: &Facts<'_>) -> Option<Duration> {
 fn nearest_end(facts: &Facts<'_>) -> Option<(SignedDuration, Absence)> {
     let cap = facts.spec.not_after.0.duration_since(facts.now.wall);
     let cap = (cap, Absence::NotAfterPassed);
-    let elapsed = deadline_of_run(facts).and_then(|deadline| {
-        let left = deadline.checked_sub(facts.now.boot.try_into().ok()?)?;
-        Some((left, Absence::DurationElapsed))
-    });
+    // Another duration may leave a run nothing at all: then it does not begin.
+    let used_up = !facts.spec.paused && facts.spec.effective_remaining() == Some(Duration::ZERO);
+    let elapsed = if used_up {
+        Some((SignedDuration::ZERO, Absence::DurationElapsed))
+    } else {
+        deadline_of_run(facts).and_then(|deadline| {
+            let left = deadline.checked_sub(facts.now.boot.try_into().ok()?)?;
+            Some((left, Absence::DurationElapsed))
+        })
+    };
     elapsed.into_iter().chain([cap]).min_by_key(|(left, _)| *left)
 }
 

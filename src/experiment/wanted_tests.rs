@@ -29,6 +29,7 @@ fn spec() -> InjectionSpec {
         fault: Fault::default(),
         paused: false,
         run: 1,
+        used: None,
         remaining: Some("60s".into()),
         not_after: Time(Timestamp::from_second(WALL + 3_600).unwrap()),
         lease: "30s".into(),
@@ -105,6 +106,7 @@ prop_compose! {
         InjectionSpec {
             paused,
             run,
+            used: None,
             remaining: remaining.map(|s| format!("{s}s")),
             not_after: Time(Timestamp::from_second(WALL + cap).unwrap()),
             lease: format!("{lease}s"),

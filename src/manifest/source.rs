@@ -17,6 +17,9 @@ const MAX_DEPTH: usize = 64;
 /// How many nodes one file may have, aliases expanded: thousands of experiments.
 const MAX_NODES: usize = 500_000;
 
+/// A text counts as one node for each of these bytes, begun or whole: aliases of one long text are long, too.
+const BYTES_OF_NODE: usize = 256;
+
 /// The longest key, in bytes; those of Kubernetes end at 317.
 const MAX_KEY: usize = 1024;
 
@@ -151,8 +154,8 @@ impl<'t> Reader<'t> {
         if depth > MAX_DEPTH {
             return Err(error(at, format!("more than {MAX_DEPTH} levels deep"), "flatten it"));
         }
-        self.count(1, at)?;
         let before = self.nodes;
+        self.count(weight(&event), at)?;
         let anchor = event.anchor_id().filter(|id| *id != 0);
         let (value, below) = match event {
             Event::Scalar(text, style, _, tag) => {
@@ -176,7 +179,7 @@ impl<'t> Reader<'t> {
             }
             _ => return Err(error(at, "a value is expected here", "write one")),
         };
-        let read = Read { value, place: Node { at, below }, size: self.nodes - before + 1 };
+        let read = Read { value, place: Node { at, below }, size: self.nodes - before };
         if let Some(id) = anchor {
             // The copy is of the size that was counted, so the limit on nodes bounds the memory too.
             self.count(read.size, at)?;
@@ -213,6 +216,7 @@ impl<'t> Reader<'t> {
         loop {
             let (event, span) = self.expect(at)?;
             let key_at = position(&span);
+            let weight = weight(&event);
             let key = match event {
                 Event::MappingEnd => break,
                 Event::Scalar(text, ..) if text.len() <= MAX_KEY => text.into_owned(),
@@ -224,7 +228,7 @@ impl<'t> Reader<'t> {
                     ));
                 }
             };
-            self.count(1, key_at)?;
+            self.count(weight, key_at)?;
             let (event, span) = self.expect(key_at)?;
             let entry = self.node(event, &span, depth + 1)?;
             if key == "<<" {
@@ -269,6 +273,14 @@ impl<'t> Reader<'t> {
         if self.problems.len() < MAX_DIAGNOSTICS {
             self.problems.push(problem);
         }
+    }
+}
+
+/// How many nodes an event counts for; what is in a collection counts by itself.
+fn weight(event: &Event<'_>) -> usize {
+    match event {
+        Event::Scalar(text, ..) => 1 + text.len() / BYTES_OF_NODE,
+        _ => 1,
     }
 }
 
@@ -455,6 +467,10 @@ mod tests {
             ("deep block", deep),
             ("many values", "- 1\n".repeat(MAX_NODES + 1)),
             ("alias to itself", "a: &a [*a]\n".to_owned()),
+            (
+                "aliases of one long text",
+                format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a,".repeat(200)),
+            ),
         ] {
             let mut documents = Vec::new();
             let refused = read(&text, &mut documents);

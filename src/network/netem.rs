@@ -1,6 +1,10 @@
 //! What shaping does to packets, in the terms of netem (`net/sched/sch_netem.c`), whichever back end does it.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::api::scalar::{percent, rate};
+use crate::api::{GoDuration, Shaping};
 
 /// A probability as netem counts it: a fraction of `2^32 - 1` (`linux/pkt_sched.h`, `struct tc_netem_qopt`).
 #[derive(
@@ -101,6 +105,37 @@ const LIMIT_LEAST: u64 = 1_000;
 const LIMIT_MOST: u64 = 500_000;
 
 impl Netem {
+    /// From the blocks of an experiment.
+    ///
+    /// # Errors
+    /// A text that no validated experiment has: which block, and what is wrong.
+    pub fn of(shaping: &Shaping) -> Result<Self, String> {
+        let mut netem = Self::default();
+        if let Some(delay) = &shaping.delay {
+            netem.latency = nanoseconds("delay.latency", &delay.latency)?;
+            netem.jitter = nanoseconds("delay.jitter", &delay.jitter)?;
+            netem.correlation = share("delay.correlation", &delay.correlation)?;
+            if let Some(reorder) = &delay.reorder {
+                netem.reorder = chance("delay.reorder", &reorder.reorder, &reorder.correlation)?;
+                // Without a gap netem would not reorder at all.
+                netem.gap = u32::try_from(reorder.gap).unwrap_or_default().max(1);
+            }
+        }
+        if let Some(loss) = &shaping.loss {
+            netem.loss = chance("loss", &loss.loss, &loss.correlation)?;
+        }
+        if let Some(duplicate) = &shaping.duplicate {
+            netem.duplicate = chance("duplicate", &duplicate.duplicate, &duplicate.correlation)?;
+        }
+        if let Some(corrupt) = &shaping.corrupt {
+            netem.corrupt = chance("corrupt", &corrupt.corrupt, &corrupt.correlation)?;
+        }
+        if let Some(block) = &shaping.rate {
+            netem.rate = rate(&block.rate).map_err(|what| format!("rate: {what}"))?.div_ceil(8);
+        }
+        Ok(netem)
+    }
+
     /// The longest that a packet can wait.
     pub const fn longest(&self) -> Duration {
         Duration::from_nanos(self.latency.saturating_add(self.jitter))
@@ -140,6 +175,62 @@ impl Netem {
     }
 }
 
+impl fmt::Display for Netem {
+    /// In a line, as evidence and previews say it: `delay 150ms ±10ms, loss 1%`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |nanoseconds: u64| GoDuration::from_std(Duration::from_nanos(nanoseconds));
+        let percent = |probability: Probability| (probability.share() * 1e4).round() / 100.0;
+        let correlated = |correlation: Probability| match correlation {
+            Probability::NEVER => String::new(),
+            some => format!(" correlated {}%", percent(some)),
+        };
+        let mut parts = Vec::new();
+        if self.latency > 0 || self.jitter > 0 {
+            let jitter = if self.jitter > 0 { format!(" ±{}", time(self.jitter)) } else { String::new() };
+            parts.push(format!("delay {}{jitter}{}", time(self.latency), correlated(self.correlation)));
+        }
+        let chances = [
+            ("loss", self.loss),
+            ("duplicate", self.duplicate),
+            ("corrupt", self.corrupt),
+            ("reorder", self.reorder),
+        ];
+        for (word, chance) in chances {
+            if chance.probability != Probability::NEVER {
+                parts.push(format!(
+                    "{word} {}%{}",
+                    percent(chance.probability),
+                    correlated(chance.correlation)
+                ));
+            }
+        }
+        if self.rate > 0 {
+            parts.push(format!("rate {}bps", self.rate));
+        }
+        if parts.is_empty() {
+            parts.push("nothing".to_owned());
+        }
+        formatter.write_str(&parts.join(", "))
+    }
+}
+
+fn nanoseconds(block: &str, text: &str) -> Result<u64, String> {
+    let duration: GoDuration = text.parse().map_err(|error| format!("{block}: {error}"))?;
+    u64::try_from(duration.as_nanos()).map_err(|_negative| format!("{block}: {text} is negative"))
+}
+
+fn share(block: &str, text: &str) -> Result<Probability, String> {
+    // The API's default of a correlation may be absent in objects that no API server has seen.
+    if text.is_empty() {
+        return Ok(Probability::NEVER);
+    }
+    percent(text).map(Probability::from_percent).map_err(|what| format!("{block}: {what}"))
+}
+
+fn chance(block: &str, probability: &str, correlation: &str) -> Result<Chance, String> {
+    Ok(Chance { probability: share(block, probability)?, correlation: share(block, correlation)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +260,31 @@ mod tests {
         let limit =
             |milliseconds: u64| Netem { latency: milliseconds * 1_000_000, ..Netem::default() }.limit();
         assert_eq!((limit(0), limit(150), limit(10_000)), (1_000, 151_000, 500_000));
+    }
+
+    #[test]
+    fn the_blocks_of_an_experiment_become_numbers() {
+        let shaping: Shaping = serde_json::from_value(serde_json::json!({
+            "delay": {"latency": "150ms", "jitter": "0.5ms", "correlation": "25",
+                "reorder": {"reorder": "50", "correlation": "", "gap": 0}},
+            "loss": {"loss": "10"},
+            "rate": {"rate": "10mbit"},
+        }))
+        .unwrap();
+        let netem = Netem::of(&shaping).unwrap();
+        assert_eq!(
+            (netem.latency, netem.jitter, netem.gap, netem.rate),
+            (150_000_000, 500_000, 1, 1_250_000)
+        );
+        assert_eq!(netem.correlation, Probability::from_percent(25.0));
+        assert_eq!(netem.loss.probability, Probability::from_percent(10.0));
+        assert_eq!(netem.duplicate, Chance::default());
+        assert_eq!(
+            netem.to_string(),
+            "delay 150ms ±500µs correlated 25%, loss 10%, reorder 50%, rate 1250000bps"
+        );
+        let bad: Shaping = serde_json::from_value(serde_json::json!({"loss": {"loss": "much"}})).unwrap();
+        assert_eq!(Netem::of(&bad), Err("loss: \"much\" is not a number".to_owned()));
     }
 
     proptest! {

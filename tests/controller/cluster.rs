@@ -2,32 +2,22 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
-use http::{Request, Response};
+use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use squall::api::{
-    ChaosStatus, Halt, Injection, InjectionStatus, NetworkChaos, SYSTEM_NAMESPACE, TargetPhase, TargetStatus,
-    admit, custom_kinds,
-};
-use squall::apiserver::{
-    Admission, ApiServer, ByteStream, Cause, Config, LogOptions, NodeAccess, Resource as Served, StatusError,
-};
+use squall::api::{ChaosStatus, Halt, Injection, NetworkChaos, SYSTEM_NAMESPACE};
 use squall::controller::{self, LeaseTimes, Options};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
+
+use super::simulated::{make, obey, server};
 
 /// How long anything is waited for; nothing takes a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,35 +46,6 @@ impl Controller {
     }
 }
 
-struct Admit;
-
-impl Admission for Admit {
-    fn admit(&self, resource: &Served, old: Option<&Value>, new: &mut Value) -> Result<(), Vec<Cause>> {
-        let cause = |problem: squall::api::Problem| Cause { field: problem.path, message: problem.what };
-        admit(resource.group, resource.kind, old, new)
-            .map_err(|problems| problems.into_iter().map(cause).collect())
-    }
-}
-
-/// Nobody asks for logs or proxies here.
-struct Nowhere;
-
-impl NodeAccess for Nowhere {
-    fn log(&self, _: &str, _: &str, _: LogOptions) -> BoxFuture<'static, Result<ByteStream, StatusError>> {
-        async { Ok(futures::stream::empty().boxed() as ByteStream) }.boxed()
-    }
-
-    fn proxy(
-        &self,
-        _: &str,
-        _: &str,
-        _: Option<u16>,
-        _: Request<bytes::Bytes>,
-    ) -> BoxFuture<'static, Result<Response<bytes::Bytes>, StatusError>> {
-        async { Ok(Response::new(bytes::Bytes::new())) }.boxed()
-    }
-}
-
 impl Cluster {
     /// Two nodes, two web pods, a database with its Service, and the API server's own Service.
     pub(crate) async fn start() -> Self {
@@ -93,18 +54,7 @@ impl Cluster {
 
     /// [`Self::start`] on an API server on which the CRDs of these kinds are not installed.
     pub(crate) async fn start_without(kinds: &[&str]) -> Self {
-        let mut resources = Served::builtin();
-        let installed = custom_kinds().iter().filter(|kind| !kinds.contains(&kind.kind));
-        resources.extend(installed.map(|kind| Served {
-            group: kind.group,
-            version: kind.version,
-            plural: kind.plural,
-            kind: kind.kind,
-            namespaced: kind.namespaced,
-            status: kind.status,
-            selectable: kind.selectable,
-        }));
-        let server = ApiServer::new(Config::new(resources, Arc::new(Admit), Arc::new(Nowhere)));
+        let server = server(kinds);
         let cluster = Self { client: server.client("default"), tasks: RefCell::default() };
         let client = &cluster.client;
         make::<k8s_openapi::api::core::v1::Namespace>(
@@ -187,6 +137,30 @@ impl Cluster {
         });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         make::<NetworkChaos>(&self.api("default"), json!({"metadata": {"name": name}, "spec": whole})).await;
+    }
+
+    /// An experiment with this spec and nothing of the usual one but its action and mode, in this namespace.
+    pub(crate) async fn create_in(&self, namespace: &str, name: &str, spec: Value) {
+        make::<k8s_openapi::api::core::v1::Namespace>(
+            &Api::all(self.client.clone()),
+            json!({"metadata": {"name": namespace}}),
+        )
+        .await;
+        let mut whole = json!({"action": "partition", "mode": "all"});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        make::<NetworkChaos>(&self.api(namespace), json!({"metadata": {"name": name}, "spec": whole})).await;
+    }
+
+    pub(crate) async fn remove_pod(&self, name: &str) {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = self.api("default");
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        drop(pods.delete(name, &now).await.unwrap());
+    }
+
+    /// Takes the leader Lease away, as if the one who held it had given it back.
+    pub(crate) async fn release_lease(&self) {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = self.api(SYSTEM_NAMESPACE);
+        drop(leases.delete("squall-controller", &DeleteParams::default()).await.unwrap());
     }
 
     pub(crate) async fn halt(&self, name: &str, namespaces: &[&str]) {
@@ -287,17 +261,6 @@ impl Cluster {
     }
 }
 
-async fn make<K>(api: &Api<K>, value: Value)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
-{
-    let mut value = value;
-    value["apiVersion"] = K::api_version(&()).into();
-    value["kind"] = K::kind(&()).into();
-    let object: K = serde_json::from_value(value).unwrap();
-    api.create(&PostParams::default(), &object).await.unwrap();
-}
-
 async fn list<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> Vec<K> {
     api.list(&kube::api::ListParams::default()).await.unwrap().items
 }
@@ -322,66 +285,4 @@ async fn daemons(client: Client) {
             }
         }
     }
-}
-
-fn obey(injection: &Injection) -> InjectionStatus {
-    let spec = &injection.spec;
-    let old = injection.status.clone().unwrap_or_default();
-    let mut status = InjectionStatus {
-        observed_generation: injection.metadata.generation.unwrap_or_default(),
-        observed_run: spec.run,
-        ..InjectionStatus::default()
-    };
-    let same_run = old.observed_run == spec.run;
-    status.started_at = old.started_at.clone().filter(|_| same_run);
-    status.ended = old.ended.clone().filter(|_| same_run);
-    let since = status.started_at.as_ref().map(|started| Timestamp::now().duration_since(started.0));
-    let is_over = spec
-        .effective_remaining()
-        .zip(since)
-        .is_some_and(|(left, since)| since >= SignedDuration::try_from(left).unwrap());
-    if is_over && !spec.paused {
-        status.ended = Some("DurationElapsed".to_owned());
-    }
-    let absent = injection.metadata.deletion_timestamp.is_some() || status.ended.is_some() || spec.paused;
-    let word = match (absent, injection.metadata.deletion_timestamp.is_some()) {
-        (false, _) => "Present",
-        (true, true) => "Deleted",
-        (true, false) => "Paused",
-    };
-    status.wanted = Some(word.to_owned());
-    if spec.paused {
-        status.elapsed = Some("0s".to_owned());
-    }
-    status.targets = spec
-        .targets
-        .iter()
-        .map(|target| {
-            let known = old.targets.iter().find(|status| status.target == *target);
-            let was = known.map_or(TargetPhase::Waiting, |status| status.phase);
-            let phase = match was {
-                _ if !absent => TargetPhase::Injected,
-                TargetPhase::Injected => TargetPhase::Recovered,
-                other => other,
-            };
-            TargetStatus {
-                target: target.clone(),
-                phase,
-                evidence: Some("seen".to_owned()),
-                error: None,
-                since: known.filter(|_| was == phase).map_or_else(now, |status| status.since.clone()),
-                injected_count: u32::from(phase != TargetPhase::Waiting),
-                recovered_count: u32::from(phase == TargetPhase::Recovered),
-            }
-        })
-        .collect();
-    if !absent {
-        status.started_at.get_or_insert_with(now);
-    }
-    status
-}
-
-/// As the API server stores it: whole seconds.
-fn now() -> Time {
-    Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap())
 }

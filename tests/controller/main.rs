@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod cluster;
+mod simulated;
 
 use std::time::Duration;
 
@@ -74,14 +75,15 @@ async fn a_run_ends_when_its_daemons_say_so_and_does_not_start_again() {
 async fn what_cannot_be_injected_yet_is_said() {
     let cluster = Cluster::start().await;
     cluster.controller("c1");
-    cluster.create("slow", json!({"action": "delay", "delay": {"latency": "150ms"}})).await;
-    let status = cluster.experiment("slow", |status| status.is(ConditionKind::Invalid)).await;
+    let narrow = json!({"rate": "1mbps", "limit": 20_000, "buffer": 10_000});
+    cluster.create("narrow", json!({"action": "bandwidth", "bandwidth": narrow})).await;
+    let status = cluster.experiment("narrow", |status| status.is(ConditionKind::Invalid)).await;
     let message = status.condition(ConditionKind::Invalid).unwrap().message.clone().unwrap();
-    assert!(message.contains("\"delay\"") && message.contains("partition"), "{message}");
-    cluster.event("slow", "NotSupported").await;
-    cluster.patch("slow", json!({"spec": {"action": "partition"}})).await;
+    assert!(message.contains("\"bandwidth\"") && message.contains("partition"), "{message}");
+    cluster.event("narrow", "NotSupported").await;
+    cluster.patch("narrow", json!({"spec": {"action": "partition"}})).await;
     cluster.daemons();
-    cluster.experiment("slow", |status| status.is(ConditionKind::AllInjected)).await;
+    cluster.experiment("narrow", |status| status.is(ConditionKind::AllInjected)).await;
 }
 
 #[tokio::test]
@@ -258,4 +260,107 @@ async fn a_pod_failure_that_nobody_remembers_is_undone() {
             image.as_deref() == Some("i") && pod.annotations().keys().eq(["note"])
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_gone_is_replaced_and_the_other_end_follows() {
+    let cluster = Cluster::start().await;
+    let first = cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("cut", json!({"duration": "1h"})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+    cluster.remove_pod("web-2").await;
+    cluster.pod("web-3", "web", "n1", "10.0.1.3").await;
+    // A controller that starts in between is as patient as the last.
+    first.stop().await;
+    cluster.controller("c2");
+    let replaced = |status: &squall::api::ChaosStatus| {
+        let following = status.experiment.following.as_ref();
+        following.is_some_and(|following| !following.replaced.is_empty())
+            && status.is(ConditionKind::AllInjected)
+            && status.experiment.targets.is_some_and(|counts| counts.injected == 3)
+    };
+    cluster.experiment("cut", replaced).await;
+    let injections = cluster.injections().await;
+    let pods: Vec<_> = injections[0].spec.targets.iter().map(|target| target.pod.as_str()).collect();
+    assert_eq!(pods, ["web-1", "web-3"]);
+    let network = injections[1].spec.fault.network.as_ref().unwrap();
+    let end = network.ends.iter().find(|end| end.selector_key == ".Target").unwrap();
+    let peers = end.ingress.as_ref().unwrap().peers.iter().flatten().map(|peer| peer.network.to_string());
+    assert_eq!(peers.collect::<Vec<_>>(), ["10.0.1.1/32", "10.0.1.3/32"]);
+    cluster.event("cut", "Replaced").await;
+}
+
+#[tokio::test]
+async fn two_experiments_of_one_name_in_two_namespaces_are_two() {
+    let cluster = Cluster::start().await;
+    cluster.controller("c1");
+    cluster.daemons();
+    cluster.create("cut", json!({})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllInjected)).await;
+    let selector = json!({"namespaces": ["default"], "labelSelectors": {"app": "web"}});
+    cluster.create_in("other", "cut", json!({"selector": selector, "target": null})).await;
+    let of = async |namespace: &str| {
+        let all = cluster.injections().await.into_iter();
+        all.filter(|one| one.spec.experiment.namespace == namespace).collect::<Vec<_>>()
+    };
+    cluster.until("both have their Injections", async || of("other").await.len() == 2).await;
+    let before: Vec<_> = of("other").await.iter().filter_map(ResourceExt::uid).collect();
+    cluster.delete("cut").await;
+    cluster.gone("cut").await;
+    let after: Vec<_> = of("other").await.iter().filter_map(ResourceExt::uid).collect();
+    assert_eq!(after, before, "the end of one leaves the other as it is");
+    assert!(of("default").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failover_in_mid_experiment_loses_nothing() {
+    let cluster = Cluster::start().await;
+    let first = cluster.controller_with("first", quick());
+    cluster.until("somebody leads", async || holder(&cluster).await.is_some()).await;
+    cluster.controller_with("second", quick());
+    cluster.daemons();
+    cluster.create("cut", json!({"duration": "1h"})).await;
+    let before = cluster
+        .experiment("cut", |status| {
+            status.is(ConditionKind::AllInjected) && status.experiment.clock.is_some()
+        })
+        .await;
+    let specs: Vec<_> = cluster.injections().await.into_iter().map(|one| (one.uid(), one.spec)).collect();
+    first.kill();
+    cluster.until("the second leads", async || holder(&cluster).await.as_deref() == Some("second")).await;
+    // Longer than a sweep: it has looked at everything.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let after: Vec<_> = cluster.injections().await.into_iter().map(|one| (one.uid(), one.spec)).collect();
+    assert_eq!(after, specs, "no fault was touched");
+    assert_eq!(cluster.experiment("cut", |_| true).await, before, "nothing was said anew");
+    // What it does next, it does for good.
+    cluster.patch("cut", json!({"metadata": {"annotations": {squall::api::PAUSE_ANNOTATION: "true"}}})).await;
+    cluster.experiment("cut", |status| status.is(ConditionKind::AllRecovered)).await;
+    cluster.delete("cut").await;
+    cluster.gone("cut").await;
+}
+
+#[tokio::test]
+async fn a_deletion_ends_without_a_daemon_and_over_a_restart() {
+    let cluster = Cluster::start().await;
+    let first = cluster.controller("c1");
+    let lease = json!({"metadata": {"annotations": {"squall.dev/lease": "5s"}}});
+    cluster.create("cut", json!({})).await;
+    cluster.patch("cut", lease).await;
+    cluster
+        .until("the lease is told", async || {
+            let all = cluster.injections().await;
+            all.len() == 2 && all.iter().all(|one| one.spec.lease == "5s")
+        })
+        .await;
+    let asked = std::time::Instant::now();
+    cluster.delete("cut").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    first.kill();
+    cluster.release_lease().await;
+    cluster.controller("c2");
+    cluster.gone("cut").await;
+    assert!(asked.elapsed() > Duration::from_secs(14), "somebody might have answered");
+    assert!(cluster.injections().await.is_empty());
 }

@@ -10,10 +10,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use squall::api::{
-    Injection, InjectionSpec, InjectionStatus, NetworkChaos, NetworkChaosSpec, RECORDS_FINALIZER,
-    RECOVERED_FINALIZER,
+    Halt, HaltSpec, Injection, InjectionSpec, InjectionStatus, NetworkChaos, NetworkChaosSpec,
+    RECORDS_FINALIZER, RECOVERED_FINALIZER,
 };
 use squall::experiment::lifecycle::Action;
+use squall::experiment::wanted::HaltScope;
 
 /// The namespace of the experiments and their pods.
 pub(crate) const NAMESPACE: &str = "default";
@@ -23,6 +24,7 @@ pub(crate) const NAMESPACE: &str = "default";
 pub(crate) struct Api {
     pub(crate) experiments: BTreeMap<String, NetworkChaos>,
     pub(crate) injections: BTreeMap<String, Arc<Injection>>,
+    pub(crate) halts: Vec<Arc<Halt>>,
     /// Grows with each change of anything.
     pub(crate) version: u64,
     made: u64,
@@ -38,6 +40,18 @@ impl Api {
     pub(crate) fn uid(&mut self) -> String {
         self.made += 1;
         format!("{:08x}-0000-4000-8000-000000000000", self.made)
+    }
+
+    /// Somebody makes a Halt of these namespaces, or takes the one away that is there.
+    pub(crate) fn set_halt(&mut self, namespaces: Option<Vec<String>>) {
+        self.version += 1;
+        let spec = |namespaces| HaltSpec { namespaces, reason: None };
+        self.halts = namespaces.map(|names| Arc::new(Halt::new("stop", spec(names)))).into_iter().collect();
+    }
+
+    /// What the Halts cover.
+    pub(crate) fn scopes(&self) -> Vec<HaltScope> {
+        self.halts.iter().map(|halt| HaltScope::from(&halt.spec)).collect()
     }
 
     /// A user creates an experiment; false if the name is taken.
@@ -144,15 +158,16 @@ impl fmt::Display for Api {
             let (deleting, duration) = (is_deleting(chaos), &chaos.spec.duration);
             write!(f, "\n  {name}: deleting {deleting}, duration {duration:?}, {:?}", chaos.annotations())?;
             write!(f, ", {:?}, ended {:?}", status.map(|s| s.desired_phase), status.map(|s| &s.ended))?;
+            write!(f, ", {:?}, {:?}", status.map(|s| &s.following), status.map(|s| &s.clock))?;
         }
         for (name, injection) in &self.injections {
             let (deleting, spec) = (is_deleting(&**injection), &injection.spec);
-            let InjectionSpec { node, run, paused, remaining, lease, .. } = spec;
+            let InjectionSpec { node, run, paused, used, remaining, lease, .. } = spec;
             let of = &spec.experiment.name;
             write!(f, "\n  {name} of {of} on {node}: deleting {deleting}, run {run}, paused {paused}, ")?;
             write!(
                 f,
-                "remaining {remaining:?}, lease {lease}, generation {:?}",
+                "used {used:?}, remaining {remaining:?}, lease {lease}, generation {:?}",
                 injection.metadata.generation
             )?;
             if let Some(status) = &injection.status {

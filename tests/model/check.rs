@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use squall::api::{Injection, NetworkChaos};
+use squall::api::{ConditionKind, Injection, NetworkChaos};
 
 use crate::api::{NAMESPACE, is_deleting};
 use crate::kernel::Trouble;
@@ -36,17 +36,26 @@ pub(crate) struct Ledger {
     /// Shortest and longest duration that its experiment had since; `None` is without end.
     shortest: Option<Duration>,
     longest: Option<Duration>,
+    /// What its experiment had used up when it was made.
+    initial: Duration,
     /// How long each pod had the fault.
     present: BTreeMap<String, Duration>,
     /// Time since it began, less the pauses that its daemon knew of.
     used: Duration,
     begun: bool,
     pausing: bool,
+    /// A Halt has covered it: it may be over, on this node or as a whole.
+    halted: bool,
     /// Time that it may have had more, for reasons that are nobody's fault.
     excused: Duration,
 }
 
 impl Ledger {
+    /// Somebody made a Halt.
+    pub(crate) const fn halt(&mut self) {
+        self.halted = true;
+    }
+
     /// The user wrote another duration.
     pub(crate) fn allow(&mut self, duration: Option<Duration>) {
         self.shortest = match (self.shortest, duration) {
@@ -94,10 +103,12 @@ impl Sim {
                     lease: spec.effective_lease(),
                     shortest: duration,
                     longest: duration,
+                    initial: spec.effective_used(),
                     present: BTreeMap::new(),
-                    used: Duration::ZERO,
+                    used: spec.effective_used(),
                     begun: false,
                     pausing: false,
+                    halted: false,
                     excused: Duration::ZERO,
                 }
             });
@@ -132,12 +143,15 @@ impl Sim {
         }
         let overrun = self.ledgers.values().find_map(|ledger| {
             let longest = ledger.longest? + ledger.excused + ROUNDING;
-            let (pod, time) = ledger.present.iter().find(|(_, time)| **time > longest)?;
+            let (pod, time) = ledger.present.iter().find(|(_, time)| **time + ledger.initial > longest)?;
             Some(format!("{pod} had the fault for {time:?}: {ledger:?}"))
         });
         match overrun {
             Some(what) if !self.jumped => Err(what),
-            _ => self.check_selection(),
+            _ => {
+                self.check_selection()?;
+                self.check_following()
+            }
         }
     }
 
@@ -148,8 +162,11 @@ impl Sim {
             let ended = chaos.status.as_ref().and_then(|status| status.experiment.ended.clone());
             let Some(reason) = ended.filter(|_| self.over.insert(uid.clone())) else { continue };
             let mut own = self.ledgers.values().filter(|ledger| ledger.experiment == uid);
-            let due = own.any(is_used_up);
-            if !self.jumped && (reason != "DurationElapsed" || !due) {
+            // Without any pod nobody but the experiment itself counts its time.
+            let asked = self.api.injections.values().any(|one| one.spec.experiment.uid == uid);
+            let due = own.any(is_used_up) || !asked;
+            let halted = self.halted && reason == "Halted";
+            if !self.jumped && !halted && (reason != "DurationElapsed" || !due) {
                 return Err(format!(
                     "{name} ended at {:?} with {reason}: {:?}{}",
                     self.now, self.ledgers, self.api
@@ -207,9 +224,9 @@ impl Sim {
             let chaos = self.api.experiments.get(&experiment.name)?;
             let lives = chaos.uid().as_ref() == Some(&experiment.uid) && is_on(chaos) && !is_over(chaos);
             let ledger = injection.uid().and_then(|uid| self.ledgers.get(&uid))?;
-            lives.then(|| (label(&experiment.name), !is_used_up(ledger)))
+            lives.then(|| (label(&experiment.name), !is_used_up(ledger) && !ledger.halted))
         });
-        may.collect()
+        if self.api.halts.is_empty() { may.collect() } else { Vec::new() }
     }
 
     /// Where there are pods to act on, something is asked for.
@@ -224,8 +241,57 @@ impl Sim {
             let uid = chaos.uid().unwrap_or_default();
             let matched = has("web") && (chaos.spec.target.is_none() || has("db"));
             let asked = self.api.injections.values().any(|one| one.spec.experiment.uid == uid);
-            if is_on(chaos) && !is_over(chaos) && matched && !asked {
+            let held = !self.api.halts.is_empty() || is_unstable(chaos);
+            if is_on(chaos) && !is_over(chaos) && matched && !asked && !held {
                 return Err(format!("nothing is asked for {name}: {}", self.api));
+            }
+        }
+        Ok(())
+    }
+
+    /// There are never more targets than were confirmed at the start, and where pods could fill them up again,
+    /// they have.
+    fn check_following(&self) -> Verdict {
+        let calm = self.nodes.iter().all(|node| ago(self.now, node.shaken) > RECOVERY)
+            && self.controller.is_some()
+            && ago(self.now, self.controlled) > RECOVERY
+            && self.api.halts.is_empty()
+            && !self.jumped;
+        for (name, chaos) in &self.api.experiments {
+            let Some(following) = chaos.status.as_ref().and_then(|s| s.experiment.following.as_ref()) else {
+                continue;
+            };
+            let uid = chaos.uid().unwrap_or_default();
+            if following.replaced.len() > squall::experiment::follow::MOST_REPLACEMENTS {
+                return Err(format!("{name} was followed too often: {}", self.api));
+            }
+            let mut own = self.ledgers.values().filter(|ledger| ledger.experiment == uid);
+            let due = calm
+                && is_on(chaos)
+                && !is_over(chaos)
+                && !is_unstable(chaos)
+                && !own.any(|ledger| is_used_up(ledger) || ledger.halted);
+            for (key, app) in [(".", "web"), (".Target", "db")] {
+                let Some(confirmed) = following.confirmed.get(key).copied() else { continue };
+                let there = self.pods.iter().filter(|pod| pod.app == app && !pod.uid.is_empty());
+                let (mut chosen, mut matching) = (0, 0);
+                for pod in there {
+                    matching += 1;
+                    chosen += u32::from(self.api.injections.values().any(|one| {
+                        let targets = &one.spec.targets;
+                        one.spec.experiment.uid == uid
+                            && !is_deleting(&**one)
+                            && targets
+                                .iter()
+                                .any(|target| target.uid == pod.uid && target.selector_key == key)
+                    }));
+                }
+                if chosen > confirmed || (due && chosen < confirmed.min(matching)) {
+                    return Err(format!(
+                        "{name} has {chosen} of {confirmed} pods {app}, {matching} exist, at {:?}: {}",
+                        self.now, self.api
+                    ));
+                }
             }
         }
         Ok(())
@@ -283,6 +349,11 @@ impl Sim {
 /// Whether it may have had all of its time.
 fn is_used_up(ledger: &Ledger) -> bool {
     ledger.shortest.is_some_and(|shortest| ledger.used + ledger.excused + ROUNDING >= shortest)
+}
+
+/// Whether its pods are not followed any more.
+fn is_unstable(chaos: &NetworkChaos) -> bool {
+    chaos.status.as_ref().is_some_and(|status| status.is(ConditionKind::TargetUnstable))
 }
 
 fn is_over(chaos: &NetworkChaos) -> bool {

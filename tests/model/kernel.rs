@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use squall::daemon::kernel::{Before, FaultError, Kernel};
-use squall::network::table::TablePlan;
+use squall::network::plan::NetworkPlan;
 
 /// How a kernel can fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ struct State {
     pods: BTreeMap<String, u64>,
     /// The network that the daemon has open for a pod.
     open: BTreeMap<String, u64>,
-    tables: BTreeMap<u64, TablePlan>,
+    tables: BTreeMap<u64, NetworkPlan>,
     made: u64,
     trouble: Trouble,
 }
@@ -75,10 +75,7 @@ impl Networks {
     /// Whose faults the kernel lists, by the pod's UID.
     pub(crate) fn faults(&self) -> BTreeMap<String, BTreeSet<String>> {
         let state = self.0.borrow();
-        let listed = |network: &u64| {
-            let rules = state.tables.get(network)?.chains.iter().flat_map(|chain| &chain.rules);
-            Some(rules.filter_map(|rule| rule.comment.clone()).collect())
-        };
+        let listed = |network: &u64| Some(state.tables.get(network)?.labels().map(str::to_owned).collect());
         state.pods.iter().filter_map(|(pod, network)| Some((pod.clone(), listed(network)?))).collect()
     }
 
@@ -109,7 +106,7 @@ impl Kernel for Networks {
         self.0.borrow_mut().existing(pod).map(|_| Before::default())
     }
 
-    fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError> {
+    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError> {
         let state = &mut *self.0.borrow_mut();
         if state.trouble == Trouble::Refusing {
             return Err(FaultError::Kernel { operation: "simulated", source: "refused".into() });
@@ -140,7 +137,7 @@ impl Kernel for Networks {
         Ok(())
     }
 
-    fn verify(&mut self, pod: &str, plan: &TablePlan) -> Result<(), FaultError> {
+    fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {
         let state = &mut *self.0.borrow_mut();
         let known = state.open.get(pod).copied();
         let network = state.existing(pod)?;

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use squall::api::{Injection, InjectionStatus};
 use squall::daemon::engine::{Engine, Input};
 use squall::daemon::journal::Journal;
-use squall::experiment::wanted::Now;
+use squall::experiment::wanted::{HaltScope, Now};
 
 use crate::api::Api;
 use crate::kernel::Networks;
@@ -59,6 +59,8 @@ struct Daemon {
     /// Versions and UIDs as they were last delivered, by name; `None` before the first list.
     delivered: Option<BTreeMap<String, Arc<Injection>>>,
     lease: Option<String>,
+    /// What the Halts covered when it last heard of them.
+    halts: Option<Vec<HaltScope>>,
     /// Statuses that wait for the link.
     unsent: BTreeMap<String, InjectionStatus>,
 }
@@ -110,8 +112,14 @@ impl Node {
         let journal = Journal::open(&self.folder, &format!("boot {}", self.boots))
             .map_err(|error| format!("{}: {error}", self.name))?;
         let engine = Engine::new(self.kernel.clone(), journal);
-        self.daemon =
-            Some(Daemon { engine, wake: None, delivered: None, lease: None, unsent: BTreeMap::new() });
+        self.daemon = Some(Daemon {
+            engine,
+            wake: None,
+            delivered: None,
+            lease: None,
+            halts: None,
+            unsent: BTreeMap::new(),
+        });
         Ok(())
     }
 
@@ -192,6 +200,12 @@ impl Node {
                 daemon.engine.tell(Input::Heartbeat(lease.to_owned()), here);
                 told = true;
             }
+            let halts = api.scopes();
+            if daemon.halts.as_ref() != Some(&halts) {
+                daemon.engine.tell(Input::Halts(halts.clone()), here);
+                daemon.halts = Some(halts);
+                told = true;
+            }
             for injection in daemon.deliver(api, &self.name, here, &mut told) {
                 let experiment = &injection.spec.experiment;
                 let label = format!("{}/{}", experiment.namespace, experiment.name);
@@ -246,7 +260,6 @@ impl Daemon {
             let all: BTreeMap<_, _> =
                 mine().map(|(name, injection)| (name.clone(), Arc::clone(injection))).collect();
             let list = all.values().map(|injection| Injection::clone(injection)).collect();
-            self.engine.tell(Input::Halts(Vec::new()), here);
             self.engine.tell(Input::Snapshot(list), here);
             *told = true;
             let fresh = all.values().cloned().collect();

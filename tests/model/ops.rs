@@ -12,10 +12,10 @@ pub(crate) const SLOTS: usize = 3;
 pub(crate) const NODES: usize = 2;
 
 /// Pods of the cluster.
-pub(crate) const PODS: usize = 4;
+pub(crate) const PODS: usize = 5;
 
-/// One thing that happens. A later kind of order to the daemons, such as a Halt, is one more variant
-/// here, an arm in `Sim::apply`, and a line in `Sim::may`.
+/// One thing that happens. A later kind of order to the daemons is one more variant here, an arm in
+/// `Sim::apply`, and a line in `Sim::may`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// A user makes an experiment, unless its name is taken.
@@ -26,6 +26,12 @@ pub(crate) enum Op {
     Resume(usize),
     /// A user writes another duration.
     Edit(usize, Option<u8>),
+    /// A user writes another direction: both, or only away from the sources.
+    Turn(usize, bool),
+    /// Somebody halts everything, or everything in the namespace of the pods.
+    Halt(bool),
+    /// The Halt is released.
+    Release,
     /// A user makes the spec one that is refused, or a good one again.
     Spoil(usize, bool),
     /// A user deletes an experiment.
@@ -34,6 +40,8 @@ pub(crate) enum Op {
     RestartPod(usize),
     /// A pod is deleted, and another one of its name is made on this node.
     ReplacePod(usize, usize),
+    /// A pod is deleted, and none takes its place.
+    RemovePod(usize),
     /// A machine dies and its Node object goes, with its pods.
     LoseNode(usize),
     /// A machine comes back, after a boot, with new pods in the place of those that are missing.
@@ -92,6 +100,7 @@ pub(crate) fn draw(seed: u64) -> Vec<Op> {
     let links = !calm && rng.random_bool(0.6);
     let troubles = !calm && rng.random_bool(0.25);
     let heals = rng.random_bool(0.5);
+    let halts = rng.random_bool(0.2);
     let weights = [
         8,
         5,
@@ -108,6 +117,8 @@ pub(crate) fn draw(seed: u64) -> Vec<Op> {
         if jumps { 3 } else { 0 },
         u32::from(heals),
         18,
+        if rng.random_bool(0.3) { 3 } else { 0 },
+        if halts { 3 } else { 0 },
     ];
     let length = rng.random_range(3..15);
     let mut ops = vec![create(&mut rng)];
@@ -132,8 +143,11 @@ fn one(rng: &mut StdRng, weights: &[u32]) -> Op {
         3 => Op::Edit(slot, duration(rng)),
         4 => Op::Spoil(slot, rng.random_bool(0.5)),
         5 => Op::Delete(slot),
-        6 if rng.random_bool(0.5) => Op::RestartPod(pod),
-        6 => Op::ReplacePod(pod, node),
+        6 => match rng.random_range(0..6) {
+            0 => Op::RestartPod(pod),
+            1 => Op::RemovePod(pod),
+            _ => Op::ReplacePod(pod, node),
+        },
         7 => match rng.random_range(0..4) {
             0 => Op::LoseNode(node),
             1 => Op::Reboot(node),
@@ -154,6 +168,9 @@ fn one(rng: &mut StdRng, weights: &[u32]) -> Op {
             if rng.random_bool(0.5) { Op::JumpControl(far) } else { Op::JumpNode(node, far) }
         }
         13 => Op::Heal,
+        15 => Op::Turn(slot, rng.random_bool(0.5)),
+        16 if rng.random_bool(0.4) => Op::Halt(rng.random_bool(0.5)),
+        16 => Op::Release,
         _ => Op::Advance(match rng.random_range(0..10) {
             0 => 0,
             1..=4 => rng.random_range(1..15),

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, PodSpec, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
-use squall::api::{Injection, LEASE_ANNOTATION, NetworkChaos, PAUSE_ANNOTATION};
+use squall::api::{Direction, Injection, LEASE_ANNOTATION, NetworkChaos, PAUSE_ANNOTATION};
 use squall::experiment::Limits;
 use squall::experiment::lifecycle::{self, Input};
 use squall::experiment::peers::Hosts;
@@ -51,6 +51,8 @@ pub(crate) struct Sim {
     pub(crate) most_offset: i64,
     /// Whether any wall clock has jumped.
     pub(crate) jumped: bool,
+    /// Whether there was a Halt.
+    pub(crate) halted: bool,
     world: Option<Arc<World>>,
     limits: Limits,
     lease: Option<String>,
@@ -86,8 +88,13 @@ impl Sim {
         });
         let nodes = nodes.collect();
         let pod = |name, app, node| SimPod { name, app, uid: String::new(), node, address: 0 };
-        let pods =
-            vec![pod("web-0", "web", 0), pod("web-1", "web", 1), pod("db-0", "db", 1), pod("db-1", "db", 0)];
+        let pods = vec![
+            pod("web-0", "web", 0),
+            pod("web-1", "web", 1),
+            pod("db-0", "db", 1),
+            pod("db-1", "db", 0),
+            pod("web-2", "web", 1),
+        ];
         let mut sim = Self {
             now: Duration::ZERO,
             api,
@@ -100,6 +107,7 @@ impl Sim {
             offset: 0,
             most_offset: 0,
             jumped: false,
+            halted: false,
             world: None,
             limits: Limits::default(),
             lease: None,
@@ -108,7 +116,8 @@ impl Sim {
             controllers: 0,
             seen: 0,
         };
-        for pod in 0..PODS {
+        // The last one may come later.
+        for pod in 0..PODS - 1 {
             sim.make_pod(pod);
         }
         for node in &mut sim.nodes {
@@ -131,6 +140,17 @@ impl Sim {
             Op::Pause(slot) => self.set_pause(slot, true),
             Op::Resume(slot) => self.set_pause(slot, false),
             Op::Edit(slot, seconds) => self.set_duration(slot, seconds),
+            Op::Turn(slot, both) => {
+                self.api.edit(&name(slot), |chaos| {
+                    chaos.spec.direction = if both { Direction::Both } else { Direction::To };
+                });
+            }
+            Op::Halt(whole) => {
+                self.halted = true;
+                self.api.set_halt(Some(if whole { Vec::new() } else { vec![NAMESPACE.to_owned()] }));
+                self.ledgers.values_mut().for_each(Ledger::halt);
+            }
+            Op::Release => self.release(),
             Op::Spoil(slot, bad) => {
                 self.api.edit(&name(slot), |chaos| {
                     chaos.spec.remote_cluster = bad.then(|| "elsewhere".to_owned());
@@ -142,6 +162,12 @@ impl Sim {
             }
             Op::RestartPod(pod) => self.restart_pod(pod),
             Op::ReplacePod(pod, node) => self.replace_pod(pod, node),
+            Op::RemovePod(pod) => {
+                if !self.pods[pod].uid.is_empty() {
+                    self.shake(self.pods[pod].node);
+                    self.remove_pod(pod);
+                }
+            }
             Op::LoseNode(node) => self.lose_node(node),
             Op::ReturnNode(node) => self.return_node(node)?,
             Op::Reboot(node) => self.reboot(node)?,
@@ -305,7 +331,7 @@ impl Sim {
                 world: &world,
                 hosts: &Hosts::new(),
                 limits: &self.limits,
-                halts: &[],
+                halts: &self.api.halts,
                 now: self.wall(),
             }));
         }
@@ -344,6 +370,14 @@ impl Sim {
             self.seen = u64::MAX;
         } else if let Some(controller) = &mut self.controller {
             controller.fuse = None;
+        }
+    }
+
+    /// What waited for it begins, and takes its time.
+    fn release(&mut self) {
+        if !self.api.halts.is_empty() {
+            self.api.set_halt(None);
+            (0..NODES).for_each(|node| self.shake(node));
         }
     }
 

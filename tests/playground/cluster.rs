@@ -69,8 +69,20 @@ pub(crate) fn process_of(home: &Home, pod: &Pod) -> Option<i32> {
 
 /// Every `nf_tables` table on the pod's network, as nft lists them: measured by a tool that is not ours.
 /// `None` where the machine has no nft or nsenter.
-#[expect(clippy::disallowed_methods, reason = "a second opinion needs a second tool")]
 pub(crate) fn tables(home: &Home, pod: &Pod) -> Option<String> {
+    inside(home, pod, &["/usr/sbin/nft", "list", "ruleset"])
+}
+
+/// The tables and queueing disciplines on the pod's network, as nft and tc list them.
+pub(crate) fn network(home: &Home, pod: &Pod) -> Option<String> {
+    let tables = tables(home, pod)?;
+    let disciplines = inside(home, pod, &["/usr/sbin/tc", "qdisc", "show"])?;
+    Some(format!("{tables}{disciplines}"))
+}
+
+/// What a tool says on the pod's network; `None` where the machine does not have it.
+#[expect(clippy::disallowed_methods, reason = "a second opinion needs a second tool")]
+fn inside(home: &Home, pod: &Pod, command: &[&str]) -> Option<String> {
     let pid = sandbox_of(home, pod).to_string();
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--net", "--target", &pid]);
@@ -78,8 +90,8 @@ pub(crate) fn tables(home: &Home, pod: &Pod) -> Option<String> {
         // The sandbox belongs to this user, who is root in it, and nowhere else.
         nsenter.args(["--user", "--preserve-credentials"]);
     }
-    let listing = nsenter.args(["/usr/sbin/nft", "list", "ruleset"]).output().ok()?;
-    assert!(listing.status.success(), "nft: {}", String::from_utf8_lossy(&listing.stderr));
+    let listing = nsenter.args(command).output().ok()?;
+    assert!(listing.status.success(), "{command:?}: {}", String::from_utf8_lossy(&listing.stderr));
     Some(String::from_utf8_lossy(&listing.stdout).into_owned())
 }
 

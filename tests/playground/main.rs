@@ -3,6 +3,7 @@
 #![cfg(feature = "playground")]
 
 mod cluster;
+mod delay;
 mod halt;
 mod harness;
 mod partition;

@@ -42,7 +42,7 @@ pub(super) fn partition(name: &str, direction: &str, duration: Option<&str>) -> 
 
 /// A second movies server on the same database with a client of its own: it shares everything with the
 /// target but the fault.
-async fn bystander(playground: &Playground) -> Pod {
+pub(super) async fn bystander(playground: &Playground) -> Pod {
     let client = playground.client();
     let deployment = |name: &str, container: Value| -> Deployment {
         serde_json::from_value(json!({
@@ -269,15 +269,15 @@ async fn daemon_of(playground: &Playground, home: &Home, node: &str) -> i32 {
 async fn what_cannot_be_injected_says_so() {
     let home = Home::new();
     let Some(playground) = home.start("default") else { return };
-    let mut delay = partition("delay", "to", Some("1m"));
-    delay["spec"]["action"] = json!("delay");
-    delay["spec"]["delay"] = json!({"latency": "150ms"});
-    let run = home.squall(&["run", "-f", "-"], &delay.to_string());
+    let mut bandwidth = partition("narrow", "to", Some("1m"));
+    bandwidth["spec"]["action"] = json!("bandwidth");
+    bandwidth["spec"]["bandwidth"] = json!({"rate": "1mbps", "limit": 20_000, "buffer": 10_000});
+    let run = home.squall(&["run", "-f", "-"], &bandwidth.to_string());
     let ended = tokio::task::spawn_blocking(move || run.wait_with_output().unwrap()).await.unwrap();
     let said =
         format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(2), "{said}");
-    assert!(said.contains("does not inject \"delay\" yet"), "{said}");
+    assert!(said.contains("does not inject \"bandwidth\" yet"), "{said}");
     assert!(process_with(&home, "SQUALL_FINDER=environ").is_some(), "{said}");
     drop(playground);
 }

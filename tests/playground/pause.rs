@@ -26,7 +26,7 @@ async fn squall(home: &Home, words: &[&str], input: &str) -> Output {
 }
 
 /// What it said; it has to end in `code`.
-async fn said(home: &Home, words: &[&str], input: &str, code: i32) -> String {
+pub(super) async fn said(home: &Home, words: &[&str], input: &str, code: i32) -> String {
     let output = squall(home, words, input).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(

@@ -15,7 +15,7 @@ use squall::api::PodChaos;
 use super::cluster::{Sample, is_ready, pod, pods, process_of, samples, sandbox_of, until, wall};
 use super::harness::{Home, Playground};
 
-fn pod_chaos(name: &str, app: &str, spec: &Value) -> Value {
+pub(super) fn pod_chaos(name: &str, app: &str, spec: &Value) -> Value {
     let mut whole = json!({
         "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos",
         "metadata": {"name": name, "namespace": "default"},

@@ -175,12 +175,14 @@ async fn plan_explains_and_changes_nothing() {
         "{json}"
     );
 
-    let delay =
-        experiment("q", "normal", "1m").replace("action: partition", "action: delay\n  delay: {latency: 1s}");
-    machine.file("b.yaml", &delay);
+    let narrow = experiment("q", "normal", "1m").replace(
+        "action: partition",
+        "action: bandwidth\n  bandwidth: {rate: 1mbps, limit: 20000, buffer: 10000}",
+    );
+    machine.file("b.yaml", &narrow);
     let refused = machine.squall(&["plan", "-f", "a.yaml", "-f", "b.yaml"]).await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(refused.out.contains("does not inject \"delay\" yet"), "{}", refused.out);
+    assert!(refused.out.contains("does not inject \"bandwidth\" yet"), "{}", refused.out);
     machine.file("bad.yaml", &experiment("q", "normal", "1d"));
     assert_eq!(machine.squall(&["plan", "-f", "bad.yaml"]).await.code, Some(2));
     assert!(!exists(&client, "p").await && !exists(&client, "q").await, "something was applied");

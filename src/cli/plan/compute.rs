@@ -12,6 +12,7 @@ use super::report::{Change, Conflict, LeftOut, OnNode, OnTarget, Report, Verdict
 use crate::api::{ExperimentReference, Injection, InjectionTarget, Mode, Problem};
 use crate::experiment::Limits;
 use crate::experiment::kind::Experiment;
+use crate::experiment::lifecycle;
 use crate::experiment::plan::{self, Chosen, End, NodePlan, Refusal};
 use crate::experiment::selection::{Request, Selection, select};
 use crate::experiment::world::World;
@@ -37,6 +38,7 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
         effect: Vec::new(),
         warnings: Vec::new(),
         problems: Vec::new(),
+        halt: None,
     };
     report.refuse(chaos.unsupported());
     let chosen = match plan::choose(chaos, &own, world, &limits) {
@@ -58,7 +60,8 @@ pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
         }
     };
     report.conflicts = conflicts(subject, running, &chosen);
-    if report.verdict == Verdict::Runs {
+    report.hold(cluster, &chosen);
+    if report.verdict == Verdict::Runs || report.halt.is_some() {
         report.nodes = nodes.iter().map(|(node, plan)| on_node(node, plan, &chosen)).collect();
         report.effect = explain::effect(experiment, &chosen, &nodes, world);
         report.warnings.extend(explain::warnings(experiment, &chosen, &nodes, world));
@@ -87,6 +90,22 @@ impl Report {
         }));
         if self.problems.len() > before {
             self.verdict = Verdict::Refused;
+        }
+    }
+
+    /// What is covered by a Halt waits for its release, or is ended by it if it runs already.
+    fn hold(&mut self, cluster: &Cluster, chosen: &[Chosen]) {
+        match &cluster.halts {
+            Ok(halts) if self.verdict == Verdict::Runs => {
+                self.halt = lifecycle::held_back(halts, chosen);
+                if self.halt.is_some() {
+                    self.verdict = Verdict::Waits;
+                }
+            }
+            Ok(_) => {}
+            Err(why) => self
+                .warnings
+                .push(format!("Halts cannot be read, so it is not known whether one covers this: {why}")),
         }
     }
 

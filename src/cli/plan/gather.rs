@@ -12,7 +12,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::api::{Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
+use crate::api::{Halt, Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
 use crate::cli::apply::Target;
 use crate::cli::exit::{Failure, Result, why};
 use crate::cli::progress;
@@ -32,6 +32,8 @@ pub(super) struct Cluster {
     pub(super) world: World,
     /// The parts of running experiments, or why they cannot be read.
     pub(super) injections: std::result::Result<Vec<Arc<Injection>>, String>,
+    /// The Halts that exist, or why they cannot be read.
+    pub(super) halts: std::result::Result<Vec<Arc<Halt>>, String>,
 }
 
 /// One experiment that is to be planned.
@@ -60,7 +62,14 @@ pub(super) async fn cluster(client: &Client) -> Result<Cluster> {
     )?;
     let injections = Api::<Injection>::namespaced(client.clone(), SYSTEM_NAMESPACE);
     let injections = injections.list(&ListParams::default()).await;
+    let halts = match Api::<Halt>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(list) => Ok(list.items.into_iter().map(Arc::new).collect()),
+        // An API server that does not know the kind has none.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(why(&error)),
+    };
     Ok(Cluster {
+        halts,
         world: World::new(pods, nodes, services, slices),
         injections: injections
             .map(|list| list.items.into_iter().map(Arc::new).collect())

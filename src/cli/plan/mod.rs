@@ -28,7 +28,7 @@ use report::Verdict;
   squall plan -n staging -f a.yaml -f b.yaml
 
 Exit codes:
-  0  every experiment could run, or would wait for pods to come
+  0  every experiment could run, or would wait for pods to come or a Halt to be released
   1  error
   2  the command line or a file is wrong, or an experiment could not run as it is written")]
 pub(crate) struct Args {

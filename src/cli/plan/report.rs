@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::{NetworkEffect, NetworkEnd, NetworkRule, Peer, PodKill};
+use crate::api::{NetworkEffect, NetworkEnd, NetworkRule, Peer, PodKill, Shaping};
+use crate::network::netem::Netem;
 
 /// How many peers a line names before it counts the others.
 const NAMED: usize = 4;
@@ -14,7 +15,7 @@ const NAMED: usize = 4;
 pub(super) enum Verdict {
     /// It would be injected as described.
     Runs,
-    /// Nothing to act on now; it would wait for pods.
+    /// Nothing to act on now, or halted: it would wait.
     Waits,
     /// It could not run as it is written.
     Refused,
@@ -49,6 +50,9 @@ pub(super) struct Report {
     pub(super) warnings: Vec<String>,
     /// Why it could not run.
     pub(super) problems: Vec<Wrong>,
+    /// The Halt that holds it back, and what ends that; absent: none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) halt: Option<String>,
 }
 
 /// The part of one node.
@@ -145,6 +149,9 @@ impl Report {
                 counted(targets, "target"),
                 counted(self.nodes.len(), "node")
             ),
+            Verdict::Waits if self.halt.is_some() => {
+                format!("{} would wait: {}", self.action, self.halt.as_deref().unwrap_or_default())
+            }
             Verdict::Waits => format!("{} would wait, for there is nothing to act on now", self.action),
             Verdict::Refused => format!("{} could not run", self.action),
         };
@@ -191,12 +198,16 @@ impl Change {
     pub(super) fn network(end: &NetworkEnd) -> Vec<Self> {
         let rules = [("egress", &end.egress), ("ingress", &end.ingress)];
         let change = |(direction, rule): (&str, &Option<NetworkRule>)| {
-            let NetworkRule { action: NetworkEffect::Drop, peers } = rule.as_ref()?;
+            let NetworkRule { action, shaping, peers } = rule.as_ref()?;
             let (leaves, towards) =
                 if direction == "egress" { ("leaves", "for") } else { ("arrives", "from") };
+            let (effect, verb) = match action {
+                NetworkEffect::Drop => ("drop", "drop".to_owned()),
+                NetworkEffect::Shape => ("shape", format!("shape ({})", how(shaping.as_ref()))),
+            };
             Some(Self {
-                effect: "drop".to_owned(),
-                what: format!("drop what {leaves} on {} {towards} {}", end.device, named(peers.as_deref())),
+                effect: effect.to_owned(),
+                what: format!("{verb} what {leaves} on {} {towards} {}", end.device, named(peers.as_deref())),
                 direction: Some(direction.to_owned()),
                 device: Some(end.device.clone()),
                 peers: peers.clone(),
@@ -228,6 +239,12 @@ impl Change {
 }
 
 /// The first few peers, and how many more there are.
+/// How packets are shaped, in a line.
+pub(super) fn how(shaping: Option<&Shaping>) -> String {
+    let netem = Netem::of(&shaping.cloned().unwrap_or_default());
+    netem.map_or_else(|what| what, |netem| netem.to_string())
+}
+
 fn named(peers: Option<&[Peer]>) -> String {
     match peers {
         None => "anybody".to_owned(),

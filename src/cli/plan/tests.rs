@@ -60,6 +60,7 @@ fn cluster() -> Cluster {
             vec![object(slice)],
         ),
         injections: Ok(Vec::new()),
+        halts: Ok(Vec::new()),
     }
 }
 
@@ -214,7 +215,7 @@ fn what_is_drawn_at_the_start_is_said() {
 fn what_cannot_run_is_refused_and_what_finds_nothing_waits() {
     for (changes, verdict, says) in [
         (
-            json!({"action": "delay", "delay": {"latency": "1s", "jitter": "0ms", "correlation": "0"}}),
+            json!({"action": "bandwidth", "bandwidth": {"rate": "1mbps", "limit": 20000, "buffer": 10000}}),
             Verdict::Refused,
             "spec.action",
         ),
@@ -238,4 +239,27 @@ fn what_cannot_be_seen_is_said() {
         warnings.iter().any(|line| line.contains("conflicts with them are not known: forbidden")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn a_halt_that_covers_a_target_is_named() {
+    let halt = |namespaces: Value| -> Arc<crate::api::Halt> {
+        object(json!({
+            "apiVersion": "squall.dev/v1alpha1", "kind": "Halt", "metadata": {"name": "stop"},
+            "spec": {"namespaces": namespaces, "reason": "incident 4711"},
+        }))
+    };
+    for (namespaces, holds) in [(json!([]), true), (json!(["default"]), true), (json!(["other"]), false)] {
+        let cluster = Cluster { halts: Ok(vec![halt(namespaces.clone())]), ..cluster() };
+        let report = report(&subject(&json!({})), &cluster);
+        assert_eq!(report.verdict == Verdict::Waits, holds, "{namespaces}");
+        assert_eq!(report.nodes.len(), 2, "what waits is shown all the same");
+        let why = "Halt stop (incident 4711) covers it; it starts after squall halt --release stop";
+        assert_eq!(report.halt.as_deref(), holds.then_some(why));
+        let first = format!("networkchaos.chaos-mesh.org/cut in default: partition would wait: {why}");
+        assert_eq!(report.lines()[0] == first, holds, "{namespaces}: {:?}", report.lines());
+    }
+    let unseen = Cluster { halts: Err("forbidden".to_owned()), ..cluster() };
+    let warnings = report(&subject(&json!({})), &unseen).warnings;
+    assert!(warnings.iter().any(|line| line.contains("Halts cannot be read") && line.contains("forbidden")));
 }

@@ -12,7 +12,8 @@ use crate::daemon::sys::netlink::{Protocol, Socket};
 use crate::daemon::sys::netns::{NetNs, NetNsError, NetNsId};
 use crate::daemon::sys::nft::{self, TableState};
 use crate::daemon::sys::proc::{self, Finder};
-use crate::network::partition::TABLE;
+use crate::network::layout::{self, Backends, TABLE};
+use crate::network::plan::NetworkPlan;
 use crate::network::table::{Family, TablePlan};
 
 /// The networks of this node's pods.
@@ -117,9 +118,12 @@ impl Kernel for PodNetworks {
         self.existing(pod)?.fingerprint()
     }
 
-    fn set_network(&mut self, pod: &str, plan: Option<&TablePlan>) -> Result<String, FaultError> {
+    fn set_network(&mut self, pod: &str, plan: Option<&NetworkPlan>) -> Result<String, FaultError> {
         match plan {
-            Some(plan) => self.existing(pod)?.install(plan),
+            Some(plan) => {
+                let layout = layout::layout(plan, Backends::default()).map_err(|e| kernel("planning", e))?;
+                self.existing(pod)?.install(&layout.table)
+            }
             None => match self.enter(pod)? {
                 Some(network) => network.remove(),
                 None => Ok("the pod has no process here any more, and no network".to_owned()),
@@ -139,14 +143,15 @@ impl Kernel for PodNetworks {
         before.difference(&after).map_or(Ok(()), |difference| Err(FaultError::LeftBehind(difference)))
     }
 
-    fn verify(&mut self, pod: &str, plan: &TablePlan) -> Result<(), FaultError> {
+    fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {
         let known = self.open.get(pod).map(|network| network.id);
         let network = self.existing(pod)?;
         if known != Some(network.id) {
             return Err(FaultError::NotReadBack("the pod has a new network".to_owned()));
         }
         let state = network.read_back()?.ok_or_else(|| FaultError::NotReadBack("no table".to_owned()))?;
-        state.matches(plan).map_err(|difference| FaultError::NotReadBack(difference.to_string()))
+        let layout = layout::layout(plan, Backends::default()).map_err(|e| kernel("planning", e))?;
+        state.matches(&layout.table).map_err(|difference| FaultError::NotReadBack(difference.to_string()))
     }
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::finding::Finding;
 use crate::api::{
-    GoDuration, LEASE_ANNOTATION, MIN_LEASE, PAUSE_ANNOTATION, PROTECTED_NAMESPACES, Problem, effective_lease,
+    CHAOS_MESH_SEMANTICS, GoDuration, LEASE_ANNOTATION, MIN_LEASE, PAUSE_ANNOTATION, PROTECTED_NAMESPACES,
+    Problem, SEMANTICS_ANNOTATION, effective_lease,
 };
 
 /// Lints one experiment of `kind`, without errors and with its defaults; `schema` is that of its spec.
@@ -137,6 +138,13 @@ impl<'a> Lint<'a> {
                 format!("metadata.annotations.{PAUSE_ANNOTATION}"),
                 format!("only \"true\" pauses; \"{text}\" does not"),
                 "write \"true\", or remove it",
+            );
+        }
+        if let Some(text) = annotation(SEMANTICS_ANNOTATION).filter(|text| *text != CHAOS_MESH_SEMANTICS) {
+            self.warn(
+                format!("metadata.annotations.{SEMANTICS_ANNOTATION}"),
+                format!("\"{text}\" is not known; it is passed over"),
+                format!("write \"{CHAOS_MESH_SEMANTICS}\", or remove it"),
             );
         }
         if let Some(text) = annotation(LEASE_ANNOTATION) {

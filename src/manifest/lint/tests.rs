@@ -42,3 +42,23 @@ fn a_kind_without_duration_is_not_asked_for_one() {
     object("StatusCheck", &json!({"properties": {}}), &json!({"type": "HTTP"}), &Value::Null, &mut findings);
     assert!(findings.is_empty(), "{findings:?}");
 }
+
+#[test]
+fn semantics_that_nobody_knows_are_warned_of() {
+    for (value, expected) in [
+        ("chaos-mesh", vec![]),
+        (
+            "Chaos-Mesh",
+            vec!["metadata.annotations.squall.dev/semantics: \"Chaos-Mesh\" is not known; it is passed over"],
+        ),
+    ] {
+        let mut findings = Vec::new();
+        let metadata = json!({"annotations": {SEMANTICS_ANNOTATION: value}});
+        object("StatusCheck", &json!({"properties": {}}), &json!({"type": "HTTP"}), &metadata, &mut findings);
+        let found: Vec<_> = findings
+            .iter()
+            .map(|finding| format!("{}: {}", finding.problem.path, finding.problem.what))
+            .collect();
+        assert_eq!(found, expected, "{value}");
+    }
+}

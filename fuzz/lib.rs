@@ -1,0 +1,11 @@
+//! The pure folders of Squall and nothing else, as the crate that the fuzz targets know: what is not built is not
+//! instrumented, and nine tenths of a build with coverage would be clients, runtimes and daemons.
+
+#[path = "../src/api/mod.rs"]
+pub mod api;
+#[path = "../src/experiment/mod.rs"]
+pub mod experiment;
+#[path = "../src/manifest/mod.rs"]
+pub mod manifest;
+#[path = "../src/network/mod.rs"]
+pub mod network;
