@@ -289,7 +289,7 @@ proptest! {
 #[test]
 fn codels_times_survive_being_listed_and_sent_again() {
     // MS2TIME and codel_time_to_us of include/net/codel.h
-    let taken = |us: u32| u64::from(us) * 1000 >> 10;
+    let taken = |us: u32| (u64::from(us) * 1000) >> 10;
     let listed = |time: u64| u32::try_from((time << 10) / 1000).unwrap();
     let options = |us: u32| {
         let number = us.to_ne_bytes();
