@@ -1,11 +1,11 @@
 //! Tables, namespaces and fingerprints against the running kernel, judged by the traffic of neighbours.
 //!
-//! Every test runs in a sandbox: the test binary calls itself again in new user and network namespaces, so that it
-//! works for root and for an ordinary user and touches nothing outside.
+//! Every test runs in a sandbox with a network of its own.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
 #![expect(clippy::disallowed_methods, reason = "tests build their networks with ip and tc")]
-#![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
+
+mod sandbox;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -25,7 +25,6 @@ use squall::network::table::{
     Action, Address, AddressSet, Chain, ChainKind, Family, Hook, IpVersion, Match, Rule, TablePlan, Transport,
 };
 
-const SANDBOX: &str = "SQUALL_TEST_SANDBOX";
 const TABLE: &str = "squall_test";
 /// How long an answer is waited for that must come. It comes at once unless the CPUs are busy.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,28 +33,10 @@ const DOUBT: Duration = Duration::from_millis(400);
 
 /// Runs the rest of the calling test in new user and network namespaces. `name` is the test's own.
 fn in_sandbox(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(SANDBOX).is_some() {
+    sandbox::run(name, &["--net"], || {
         run("ip", &["link", "set", "lo", "up"]);
-        return test();
-    }
-    let unshared = |program: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--net", "--", program]);
-        command
-    };
-    let probe = unshared("true").output().expect("unshare (package util-linux) is not installed");
-    if !probe.status.success() {
-        let reason = String::from_utf8_lossy(&probe.stderr);
-        eprintln!("SKIPPED: {name}: no user namespaces here: {}", reason.trim());
-        return;
-    }
-    let binary = std::env::current_exe().unwrap();
-    let status = unshared(binary.to_str().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(SANDBOX, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name} failed in its sandbox, see above");
+        test();
+    });
 }
 
 fn run(program: &str, arguments: &[&str]) {
