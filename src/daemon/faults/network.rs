@@ -168,7 +168,9 @@ impl Kernel for PodNetworks {
         before: Option<&Before>,
     ) -> Result<String, FaultError> {
         let layout = match plan {
-            Some(plan) => Some(layout::layout(plan, self.shapers.backends(plan)?).map_err(impossible)?),
+            Some(plan) => {
+                Some(layout::layout(plan, self.shapers.backends(plan)?).map_err(|error| impossible(&error))?)
+            }
             None => None,
         };
         let entered = self.enter(pod)?.is_some();
@@ -197,7 +199,8 @@ impl Kernel for PodNetworks {
     }
 
     fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {
-        let layout = layout::layout(plan, self.shapers.backends(plan)?).map_err(impossible)?;
+        let layout =
+            layout::layout(plan, self.shapers.backends(plan)?).map_err(|error| impossible(&error))?;
         let known = self.open.get(pod).map(|network| network.namespace.id());
         let found = self.existing(pod)?.namespace.id();
         let Self { open, shapers, .. } = self;
@@ -217,8 +220,8 @@ pub(super) fn kernel(
     FaultError::Kernel { operation, source: source.into() }
 }
 
-fn impossible(error: LayoutError) -> FaultError {
-    let cure = match &error {
+fn impossible(error: &LayoutError) -> FaultError {
+    let cure = match error {
         LayoutError::NoBackend { .. } => {
             "load sch_netem, or nfnetlink_queue with nft_queue; squall doctor says what is missing"
         }
