@@ -7,6 +7,7 @@
 mod bus;
 pub mod engine;
 pub mod faults;
+pub mod guardian;
 pub mod halt_file;
 pub mod journal;
 pub mod kernel;
