@@ -1,50 +1,18 @@
 //! Mounts and kernel ties of a sandbox, made as an ordinary user would: in new user, mount and PID namespaces.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what is wrong")]
-#![expect(clippy::disallowed_methods, reason = "the test calls itself again in new namespaces")]
+
+mod unshared;
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::process::Command;
 
 use squall::daemon::sys::mount;
 
-const SANDBOX: &str = "SQUALL_TEST_SANDBOX";
-
 #[test]
 fn mounts_of_a_sandbox() {
-    let name = "mounts_of_a_sandbox";
-    if std::env::var_os(SANDBOX).is_some() {
-        return inside();
-    }
-    let unshared = |program: &str| {
-        let mut command = Command::new("unshare");
-        command.args([
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--",
-            program,
-        ]);
-        command
-    };
-    let probe = unshared("true").output().expect("unshare (package util-linux) is not installed");
-    if !probe.status.success() {
-        let reason = String::from_utf8_lossy(&probe.stderr);
-        eprintln!("SKIPPED: {name}: no user namespaces here: {}", reason.trim());
-        return;
-    }
-    let binary = std::env::current_exe().unwrap();
-    let status = unshared(binary.to_str().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(SANDBOX, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name} failed in its sandbox, see above");
+    unshared::run("mounts_of_a_sandbox", &["--mount", "--pid", "--fork", "--kill-child"], inside);
 }
 
 fn inside() {

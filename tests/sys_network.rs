@@ -1,11 +1,9 @@
 //! Tables, namespaces and fingerprints against the running kernel, judged by the traffic of neighbours.
 //!
-//! Every test runs in a sandbox: the test binary calls itself again in new user and network namespaces, so that it
-//! works for root and for an ordinary user and touches nothing outside.
+//! Every test runs in a sandbox with a network of its own.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
 #![expect(clippy::disallowed_methods, reason = "tests build their networks with ip and tc")]
-#![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
 
 mod sandbox;
 

@@ -14,8 +14,9 @@ use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, ResourceExt};
 
 use super::exit::{EXIT_CODES, Exit, Failure, Result};
+use super::wait::Wait;
 use super::world::{World, WorldArgs};
-use super::{Out, follow, seconds};
+use super::{Out, follow};
 use crate::api::{Halt, HaltSpec, Injection, SYSTEM_NAMESPACE};
 use crate::daemon::halt_file;
 use crate::experiment::lifecycle::PRESENT;
@@ -63,12 +64,8 @@ pub(crate) struct Args {
     /// Where the daemons of this machine keep their state, for --local
     #[arg(long, env = "SQUALL_STATE_DIR", value_name = "FOLDER", default_value = "/var/lib/squall")]
     state_dir: PathBuf,
-    /// How long to wait, in seconds or with a unit (90s, 2m)
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
-    timeout: Duration,
-    /// Do not wait
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Args {
@@ -122,10 +119,10 @@ impl Args {
             // The Halt is in force; the list was only for the reader.
             Err(error) => out.say(&Failure::api("list what it stops", &error).to_string()),
         }
-        if !self.no_wait {
-            let left = wait_until_clear(injections, &scope, self.timeout).await;
+        if !self.wait.no_wait {
+            let left = wait_until_clear(injections, &scope, self.wait.timeout).await;
             if !left.is_empty() {
-                out.say(&format!("not undone after {:?}:", self.timeout));
+                out.say(&format!("not undone after {:?}:", self.wait.timeout));
                 for line in left {
                     out.say(&format!("  {line}"));
                 }

@@ -30,6 +30,7 @@ mod status;
 mod stop;
 mod table;
 mod validate;
+mod wait;
 mod which;
 mod world;
 

@@ -17,9 +17,10 @@ use super::apply::Target;
 use super::exit::{EXIT_CODES, Exit, Failure, Result};
 use super::progress::{self, Stage};
 use super::remaining::{self, Remaining};
+use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
-use super::{Out, follow, run, seconds, stop};
+use super::{Out, follow, run, stop};
 use crate::api::{ChaosStatus, ConditionKind, Injection, PAUSE_ANNOTATION};
 use crate::experiment::lifecycle;
 
@@ -42,17 +43,6 @@ pub(crate) struct Args {
     which: Which,
     #[command(flatten)]
     wait: Wait,
-}
-
-/// Whether and how long a verb waits for what it asked for.
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(crate) struct Wait {
-    /// How long to wait, in seconds or with a unit (90s, 2m)
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
-    timeout: Duration,
-    /// Do not wait
-    #[arg(long)]
-    no_wait: bool,
 }
 
 impl Args {

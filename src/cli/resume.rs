@@ -2,7 +2,8 @@
 
 use super::Out;
 use super::exit::{EXIT_CODES, Exit, Result};
-use super::pause::{Turn, Wait};
+use super::pause::Turn;
+use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
 

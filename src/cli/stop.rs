@@ -1,14 +1,13 @@
 //! `squall stop`: ends experiments and waits until nothing of them is left.
 
-use std::time::Duration;
-
 use kube::ResourceExt;
 
 use super::apply::Target;
 use super::exit::{EXIT_CODES, Exit, Failure, Result};
+use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
-use super::{Out, follow, progress, seconds};
+use super::{Out, follow, progress};
 use crate::api::ChaosStatus;
 
 /// End experiments, and wait until nothing of them is left
@@ -25,12 +24,8 @@ use crate::api::ChaosStatus;
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
-    /// How long to wait, in seconds or with a unit (90s, 2m)
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
-    timeout: Duration,
-    /// Do not wait
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Args {
@@ -46,9 +41,9 @@ impl Args {
         }
         let mut exit = Exit::Success;
         for (target, uid) in deleted {
-            if self.no_wait {
+            if self.wait.no_wait {
                 out.line(&format!("{} is stopping", target.label()))?;
-            } else if follow::gone(&target, uid.as_deref(), self.timeout).await {
+            } else if follow::gone(&target, uid.as_deref(), self.wait.timeout).await {
                 out.line(&format!("{} stopped", target.label()))?;
             } else {
                 report_left(&target, out).await;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_kind};
@@ -192,7 +192,7 @@ impl Stores {
             },
         ));
         let api = Api::all(client.clone());
-        tasks.spawn(follow(api, Arc::clone(self), |all| &all.pods, self.on_world()));
+        tasks.spawn(follow_trimmed(api, Arc::clone(self), |all| &all.pods, trim, self.on_world()));
         let api = Api::all(client.clone());
         tasks.spawn(follow(api, Arc::clone(self), |all| &all.nodes, self.on_world()));
         let api = Api::all(client.clone());
@@ -268,6 +268,22 @@ impl Stores {
     }
 }
 
+/// Drops what nobody here reads of a pod: most of it, and there are more pods than anything else.
+fn trim(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+            let Container { name, image, .. } = std::mem::take(container);
+            *container = Container { name, image, ..Container::default() };
+        }
+        spec.volumes = None;
+        spec.tolerations = None;
+        spec.affinity = None;
+    }
+    if let Some(status) = &mut pod.status {
+        status.conditions = None;
+    }
+}
+
 /// Keeps one store equal to the API server for ever.
 async fn follow<K>(
     api: Api<K>,
@@ -277,11 +293,25 @@ async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    follow_trimmed(api, stores, pick, |_| {}, changed).await;
+}
+
+/// [`follow`], with objects that `trim` has been at.
+async fn follow_trimmed<K>(
+    api: Api<K>,
+    stores: Arc<Stores>,
+    pick: fn(&Stores) -> &Store<K>,
+    trim: fn(&mut K),
+    changed: impl Fn(&K) + Send + 'static,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
     let store = pick(&stores);
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     // Nobody here reads who wrote which field, and it is half of a pod.
     let stream = watch_kind(api, config).default_backoff().modify(|object| {
         object.meta_mut().managed_fields = None;
+        trim(object);
     });
     let mut stream = std::pin::pin!(stream);
     let mut listed = BTreeMap::new();
@@ -378,6 +408,36 @@ mod tests {
         assert_eq!(store.keys(), [(String::new(), "n".to_owned())]);
         assert_eq!(*changed.borrow(), ["gone", "n"]);
         assert!(*store.synced.borrow());
+    }
+
+    #[test]
+    fn of_a_pod_is_kept_what_experiments_read() {
+        let whole = serde_json::json!({
+            "metadata": {"name": "p", "labels": {"app": "a"}, "annotations": {"k": "v"}},
+            "spec": {
+                "nodeName": "n", "restartPolicy": "Always", "serviceAccountName": "s", "schedulerName": "d",
+                "hostNetwork": true, "tolerations": [{"operator": "Exists"}],
+                "containers": [{"name": "c", "image": "i", "env": [{"name": "K", "value": "v"}]}],
+                "initContainers": [{"name": "init", "image": "j", "command": ["x"]}],
+            },
+            "status": {
+                "phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0}],
+            },
+        });
+        let mut pod: Pod = serde_json::from_value(whole.clone()).unwrap();
+        trim(&mut pod);
+        let mut kept = whole;
+        for path in [
+            ("/spec", "tolerations"),
+            ("/spec/containers/0", "env"),
+            ("/spec/initContainers/0", "command"),
+            ("/status", "conditions"),
+        ] {
+            kept.pointer_mut(path.0).unwrap().as_object_mut().unwrap().remove(path.1);
+        }
+        let expected: Pod = serde_json::from_value(kept).unwrap();
+        assert_eq!(pod, expected);
     }
 
     #[test]

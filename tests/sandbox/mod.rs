@@ -7,32 +7,15 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use squall::daemon::sys::netns::NetNs;
 
-const SANDBOX: &str = "SQUALL_TEST_SANDBOX";
+#[path = "../unshared/mod.rs"]
+mod unshared;
 
 /// Runs the rest of the calling test in new user and network namespaces. `name` is the test's own.
 pub(crate) fn in_sandbox(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(SANDBOX).is_some() {
+    unshared::run(name, &["--net"], || {
         run("ip", &["link", "set", "lo", "up"]);
-        return test();
-    }
-    let unshared = |program: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--net", "--", program]);
-        command
-    };
-    let probe = unshared("true").output().expect("unshare (package util-linux) is not installed");
-    if !probe.status.success() {
-        let reason = String::from_utf8_lossy(&probe.stderr);
-        eprintln!("SKIPPED: {name}: no user namespaces here: {}", reason.trim());
-        return;
-    }
-    let binary = std::env::current_exe().unwrap();
-    let status = unshared(binary.to_str().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(SANDBOX, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name} failed in its sandbox, see above");
+        test();
+    });
 }
 
 /// Runs a tool that must succeed.

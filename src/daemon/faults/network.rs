@@ -12,9 +12,9 @@ use std::sync::atomic::AtomicBool;
 use super::containers;
 use super::shaping::{self, Place, Shaped, Shapers};
 use crate::daemon::kernel::{Before, FaultError, Kernel};
+use crate::daemon::shaper::Drained;
 use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::{Protocol, Socket};
-use crate::daemon::shaper::Drained;
 use crate::daemon::sys::netns::{NetNs, NetNsError};
 use crate::daemon::sys::nft::{self, TableState};
 use crate::daemon::sys::proc::{self, Finder};
@@ -80,8 +80,7 @@ impl PodNetworks {
                     .map_err(|error| kernel("entering the pod's network namespace", error))
             };
             let (netfilter, route) = (socket(Protocol::Netfilter)?, socket(Protocol::Route)?);
-            let network =
-                PodNetwork { namespace, netfilter, route, layout: None, shaped: Shaped::default() };
+            let network = PodNetwork { namespace, netfilter, route, layout: None, shaped: Shaped::default() };
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
@@ -141,9 +140,7 @@ impl PodNetwork {
         let Some(layout) = &self.layout else {
             return Err(FaultError::NotReadBack("nothing was installed".to_owned()));
         };
-        state
-            .matches(&layout.table)
-            .map_err(|difference| FaultError::NotReadBack(difference.to_string()))?;
+        state.matches(&layout.table).map_err(|difference| FaultError::NotReadBack(difference.to_string()))?;
         self.shaped.verify(&mut self.route, shapers)
     }
 
@@ -193,7 +190,10 @@ impl Kernel for PodNetworks {
         let after = network.fingerprint()?;
         // The last word on this pod; what is closed here holds no table.
         self.open.remove(pod);
-        before.fingerprint.difference(&after).map_or(Ok(()), |difference| Err(FaultError::LeftBehind(difference)))
+        before
+            .fingerprint
+            .difference(&after)
+            .map_or(Ok(()), |difference| Err(FaultError::LeftBehind(difference)))
     }
 
     fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {

@@ -14,8 +14,8 @@ use crate::daemon::kernel::{Before, FaultError};
 use crate::daemon::shaper::{Direction, Drained, QueueSpec, Shaper};
 use crate::daemon::sys::netlink::Socket;
 use crate::daemon::sys::netns::NetNs;
-use crate::daemon::sys::tc::{self, Root};
 use crate::daemon::sys::nft;
+use crate::daemon::sys::tc::{self, Root};
 use crate::network::layout::{Backends, Layout, Queue};
 use crate::network::plan::{NetworkPlan, Side};
 use crate::network::qdisc::QdiscTree;
@@ -203,8 +203,8 @@ impl Shaped {
         before: Option<&Before>,
         shapers: &mut Shapers,
     ) -> Result<Drained, FaultError> {
-        let left = tc::ours(place.route)
-            .map_err(|error| kernel("listing what is on the pod's network", error))?;
+        let left =
+            tc::ours(place.route).map_err(|error| kernel("listing what is on the pod's network", error))?;
         for index in left {
             self.remove_tree(place, index, before, shapers)?;
         }
@@ -224,7 +224,9 @@ impl Shaped {
             state.matches(tree).map_err(|difference| FaultError::NotReadBack(difference.to_string()))?;
         }
         if !self.trees.is_empty() && !shapers.guardian.as_mut().is_some_and(Guardian::is_alive) {
-            return Err(FaultError::NotReadBack("the guardian of the queueing disciplines is gone".to_owned()));
+            return Err(FaultError::NotReadBack(
+                "the guardian of the queueing disciplines is gone".to_owned(),
+            ));
         }
         if self.has_queues() && shapers.running() != self.shaper {
             return Err(FaultError::NotReadBack("the shaper that served the queues is gone".to_owned()));
@@ -235,13 +237,17 @@ impl Shaped {
     /// What was found, in a few words; nothing if nothing is shaped.
     pub(super) fn evidence(&self) -> Option<String> {
         let of_tree = |(device, tree): &(String, QdiscTree)| {
-            let bands = tree.bands.iter().map(|(band, netem)| format!("netem on {device} band {band}: {netem}"));
+            let bands =
+                tree.bands.iter().map(|(band, netem)| format!("netem on {device} band {band}: {netem}"));
             bands.collect::<Vec<_>>()
         };
         let mut parts: Vec<String> = self.trees.values().flat_map(of_tree).collect();
         parts.extend(self.queues.iter().map(|queue| {
             let side = if queue.side == Side::Egress { "out" } else { "in" };
-            format!("shaper (about 100,000 packets/s a core) holds queue {} {side}: {}", queue.number, queue.netem)
+            format!(
+                "shaper (about 100,000 packets/s a core) holds queue {} {side}: {}",
+                queue.number, queue.netem
+            )
         }));
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -250,7 +256,8 @@ impl Shaped {
 /// The roots of all interfaces that could be put back; of the others only that they are there matters, when they are
 /// to be replaced.
 pub(super) fn roots(route: &mut Socket) -> Result<BTreeMap<u32, Root>, FaultError> {
-    let listed = tc::list_qdiscs(route).map_err(|error| kernel("listing what is on the pod's network", error))?;
+    let listed =
+        tc::list_qdiscs(route).map_err(|error| kernel("listing what is on the pod's network", error))?;
     let mut roots = BTreeMap::new();
     for qdisc in listed {
         if let Ok(root) = tc::observe_root(route, qdisc.interface) {

@@ -2,10 +2,11 @@
 
 use nix::errno::Errno;
 
-use super::super::netlink::{Reply, Socket};
+use super::super::netlink::{Attribute, Attributes, Builder, Reply, Socket};
 use super::messages::{self, Existing};
 use super::uapi::{
-    ROOT, TC_H_INGRESS, TC_H_ROOT, TCA_EGRESS_BLOCK, TCA_INGRESS_BLOCK, TCA_STAB, TCMSG, major,
+    CODEL_TIMES, FQ_CODEL_TIMES, ROOT, TC_H_INGRESS, TC_H_ROOT, TCA_EGRESS_BLOCK, TCA_INGRESS_BLOCK,
+    TCA_STAB, TCMSG, major,
 };
 use super::{Qdisc, TcError, parse, replies};
 use crate::network::qdisc::ROOT_MAJOR;
@@ -99,7 +100,8 @@ pub fn remove(socket: &mut Socket, interface: u32, before: &Root) -> Result<(), 
     // Also if ours was gone: the process before us may have ended between the two steps.
     let Root::Classless { kind, handle, options } = before else { return Ok(()) };
     let operation = format!("put {kind} back as the root of interface {interface}");
-    let message = messages::add(interface, TC_H_ROOT, *handle, kind, options, Existing::Refuse);
+    let message =
+        messages::add(interface, TC_H_ROOT, *handle, kind, &as_made(kind, options), Existing::Refuse);
     match socket.request(&operation, &message) {
         Ok(_) => {}
         Err(error) if matches!(error.errno(), Some(Errno::EEXIST | Errno::ENODEV)) => return Ok(()),
@@ -110,6 +112,26 @@ pub fn remove(socket: &mut Socket, interface: u32, before: &Root) -> Result<(), 
         return Ok(());
     }
     Err(TcError::NotRestored { interface, before: before.clone(), after })
+}
+
+/// The options that make a discipline which lists `options`.
+///
+/// They are the same but for the times of codel, in microseconds, which the kernel keeps in units of 1024 ns and rounds
+/// down both when it takes and when it lists them (include/net/codel.h): sent as listed they come out one lower. The
+/// next microsecond is always within the unit that was listed.
+pub(super) fn as_made(kind: &str, options: &[u8]) -> Vec<u8> {
+    let times = match kind {
+        "codel" => CODEL_TIMES,
+        "fq_codel" => FQ_CODEL_TIMES,
+        _ => return options.to_vec(),
+    };
+    let with_next = |builder: Builder, attribute: Attribute<'_>| match <[u8; 4]>::try_from(attribute.value) {
+        Ok(listed) if times.contains(&attribute.kind) => {
+            builder.bytes(attribute.kind, &u32::from_ne_bytes(listed).saturating_add(1).to_ne_bytes())
+        }
+        _ => builder.bytes(attribute.kind, attribute.value),
+    };
+    Attributes::new(options).fold(Builder::after(&[]), with_next).finish()
 }
 
 /// Every interface of the namespace whose root is ours.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::hex::{hex, unhex};
-use super::super::netlink::Message;
+use super::super::netlink::{Attributes, Builder, Message};
 use super::messages::{self, Existing};
 use super::tree::{BandState, Statistics, TreeState};
 use super::uapi::{ROOT, TC_H_ROOT, leaf};
@@ -282,6 +282,30 @@ proptest! {
         // That it does not panic is the property; a decoded value has what was sent.
         if let Some(options) = decode(&bytes) {
             prop_assert_eq!(options.limit.to_ne_bytes().to_vec(), bytes[4..8].to_vec());
+        }
+    }
+}
+
+#[test]
+fn codels_times_survive_being_listed_and_sent_again() {
+    // MS2TIME and codel_time_to_us of include/net/codel.h
+    let taken = |us: u32| (u64::from(us) * 1000) >> 10;
+    let listed = |time: u64| u32::try_from((time << 10) / 1000).unwrap();
+    let options = |us: u32| {
+        let number = us.to_ne_bytes();
+        (0..9).fold(Builder::after(&[]), |builder, kind| builder.bytes(kind, &number)).finish()
+    };
+    for us in (0..20_000).chain([99_999, 100_000, 1_000_000, 3_600_000_000]) {
+        let listing = listed(taken(us));
+        for (kind, times) in [("codel", [1, 3, 5]), ("fq_codel", [1, 3, 7]), ("tbf", [0; 3])] {
+            let sent = root::as_made(kind, &options(listing));
+            for attribute in Attributes::new(&sent) {
+                let value = u32::from_ne_bytes(attribute.value.try_into().unwrap());
+                let is_time = kind != "tbf" && times.contains(&attribute.kind);
+                let (got, wanted) =
+                    if is_time { (taken(value), taken(us)) } else { (value.into(), listing.into()) };
+                assert_eq!(got, wanted, "{kind}: attribute {} made with {us}", attribute.kind);
+            }
         }
     }
 }

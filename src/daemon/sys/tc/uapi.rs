@@ -37,6 +37,11 @@ pub(super) const TCA_STATS_BASIC: u16 = 1;
 pub(super) const TCA_STATS_QUEUE: u16 = 3;
 pub(super) const TCA_STATS_PKT64: u16 = 8;
 
+/// `TCA_CODEL_TARGET`, `_INTERVAL` and `_CE_THRESHOLD`.
+pub(super) const CODEL_TIMES: [u16; 3] = [1, 3, 5];
+/// `TCA_FQ_CODEL_TARGET`, `_INTERVAL` and `_CE_THRESHOLD`.
+pub(super) const FQ_CODEL_TIMES: [u16; 3] = [1, 3, 7];
+
 /// Parent of the qdisc of an interface.
 pub(super) const TC_H_ROOT: u32 = 0xffff_ffff;
 /// Parent of `ingress` and `clsact`, which stand beside the root.
