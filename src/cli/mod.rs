@@ -36,6 +36,7 @@ mod world;
 #[cfg(feature = "playground")]
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -105,6 +106,14 @@ enum Verb {
         /// Number of the daemon's process
         parent: u32,
     },
+    /// Undoes what a daemon left in the kernel when it is gone
+    #[command(hide = true)]
+    Guardian {
+        /// State folder of the daemon
+        folder: PathBuf,
+        /// Number of the daemon's process
+        parent: u32,
+    },
     /// Waits for ever: what a failed pod runs instead of its program
     #[command(hide = true)]
     Hold,
@@ -137,6 +146,9 @@ impl Verb {
             Self::Hold => hold(),
             Self::Shaper { parent } => {
                 crate::daemon::shaper::run(parent).map(|()| Exit::Success).map_err(Failure::new)
+            }
+            Self::Guardian { folder, parent } => {
+                crate::daemon::guardian::run(&folder, parent).map(|()| Exit::Success).map_err(Failure::new)
             }
             Self::Completions(args) => args.run(Cli::command(), out),
             Self::Man(args) => args.run(Cli::command(), out),

@@ -4,6 +4,7 @@
 //! nothing: it does what it is told and reads back what is there. Everything blocks; callers in asynchronous code
 //! use a blocking task.
 
+pub mod cgroup;
 pub mod channel;
 pub mod fingerprint;
 mod hex;

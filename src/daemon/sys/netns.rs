@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -115,6 +116,20 @@ impl NetNs {
         Ok(Self { file, id })
     }
 
+    /// One that another process handed over, which has made sure that it is not ours.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, NetNsError> {
+        let file = File::from(fd);
+        let failed = |source| NetNsError::Open { path: PathBuf::from("a descriptor"), source };
+        let id = identify(&file).map_err(failed)?;
+        Ok(Self { file, id })
+    }
+
+    /// The same again.
+    pub fn try_clone(&self) -> Result<Self, NetNsError> {
+        let failed = |source| NetNsError::Open { path: PathBuf::from("a descriptor"), source };
+        Ok(Self { file: self.file.try_clone().map_err(failed)?, id: self.id })
+    }
+
     /// A new one with nothing in it, to try in what the kernel can do. It is gone with this value.
     pub fn scratch() -> Result<Self, NetNsError> {
         let failed = |source| NetNsError::Make { source };
@@ -153,9 +168,20 @@ impl NetNs {
     }
 }
 
+impl AsFd for NetNs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 fn open(path: &Path) -> Result<(File, NetNsId), NetNsError> {
     let failed = |source| NetNsError::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    Ok((file, NetNsId { device: metadata.st_dev(), inode: metadata.st_ino() }))
+    let id = identify(&file).map_err(failed)?;
+    Ok((file, id))
+}
+
+fn identify(file: &File) -> io::Result<NetNsId> {
+    let metadata = file.metadata()?;
+    Ok(NetNsId { device: metadata.st_dev(), inode: metadata.st_ino() })
 }

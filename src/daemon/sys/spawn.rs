@@ -1,4 +1,4 @@
-//! Helper processes of a daemon: the same program with another verb, which ends with the daemon, however that ends.
+//! Helper processes of a daemon: the same program with another verb.
 //!
 //! `PR_SET_PDEATHSIG` looks at the *thread* that forked, so that all helpers are forked by one that never ends.
 
@@ -32,8 +32,9 @@ pub struct Helper {
 
 type Job = (Command, mpsc::SyncSender<io::Result<Child>>);
 
-/// Starts a helper that finds `channel` at its standard input ([`Channel::from_stdin`]). It must call
-/// [`super::proc::die_with_parent`] with its last argument, the parent's number, before it does anything that lasts.
+/// Starts a helper that finds `channel` at its standard input ([`Channel::from_stdin`]). Its last
+/// argument is this process's number. One that must end with us calls [`super::proc::die_with_parent`] with it before it
+/// does anything that lasts.
 pub fn spawn(program: &Path, arguments: &[impl AsRef<OsStr>], channel: Channel) -> io::Result<Helper> {
     #[expect(clippy::disallowed_methods, reason = "the one place that starts this program again")]
     let mut command = Command::new(program);

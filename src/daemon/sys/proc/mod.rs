@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::getppid;
 
@@ -118,6 +118,34 @@ pub fn die_with_parent(parent: u32) -> io::Result<()> {
     Err(io::Error::other("the parent process has ended"))
 }
 
+/// Closes what a parent left open by mistake: every descriptor but the three standard ones. A process calls this before
+/// it opens anything itself.
+#[expect(unsafe_code, reason = "nix has no close_range")]
+pub fn close_inherited() -> io::Result<()> {
+    let first: libc::c_uint = 3;
+    // SAFETY: the call takes three numbers. Nothing in this process owns the descriptors: it has opened none so far.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    Ok(Errno::result(result).map(drop)?)
+}
+
+/// Makes this process, and the threads that it makes from now on, deaf to the signals that usually end a process in
+/// order.
+pub fn block_ends() -> io::Result<()> {
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+    Ok(signals.into_iter().collect::<SigSet>().thread_block()?)
+}
+
+/// A file that this process alone uses, until this is dropped or the process ends.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "held for its drop, which unlocks")] Flock<File>);
+
+/// Locks a file (flock(2)) without waiting, and makes it if it is missing; nothing if another process has it.
+pub fn lock_file(path: &Path) -> io::Result<Option<FileLock>> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    Ok(lock(file)?.map(FileLock))
+}
+
 /// A folder that this process alone uses, until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct DirectoryLock(#[expect(dead_code, reason = "held for its drop, which unlocks")] Flock<File>);
@@ -126,8 +154,12 @@ pub struct DirectoryLock(#[expect(dead_code, reason = "held for its drop, which 
 pub fn lock_dir(path: &Path) -> io::Result<Option<DirectoryLock>> {
     let flags = libc::O_DIRECTORY | libc::O_CLOEXEC;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(DirectoryLock(lock))),
+    Ok(lock(directory)?.map(DirectoryLock))
+}
+
+fn lock(file: File) -> io::Result<Option<Flock<File>>> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno.into()),
     }
