@@ -70,10 +70,13 @@ impl PodNetworks {
     /// that its pod left is worth keeping: closing its socket removes our table from it.
     fn enter(&mut self, pod: &str) -> Result<Option<&mut PodNetwork>, FaultError> {
         let Some(namespace) = self.namespace(pod)? else {
-            self.open.remove(pod);
+            self.forget(pod);
             return Ok(None);
         };
-        if self.open.get(pod).is_none_or(|network| network.namespace.id() != namespace.id()) {
+        if self.open.get(pod).is_some_and(|network| network.namespace.id() != namespace.id()) {
+            self.forget(pod);
+        }
+        if !self.open.contains_key(pod) {
             let socket = |protocol| {
                 namespace
                     .socket(protocol)
@@ -84,6 +87,13 @@ impl PodNetworks {
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
+    }
+
+    /// Lets go of a network that its pod has left: what helpers hold of it would keep it alive.
+    fn forget(&mut self, pod: &str) {
+        if let Some(network) = self.open.remove(pod) {
+            network.shaped.forget(pod, network.namespace.id(), &mut self.shapers);
+        }
     }
 
     fn existing(&mut self, pod: &str) -> Result<&mut PodNetwork, FaultError> {

@@ -13,7 +13,7 @@ use crate::daemon::guardian::Guardian;
 use crate::daemon::kernel::{Before, FaultError};
 use crate::daemon::shaper::{Direction, Drained, QueueSpec, Shaper};
 use crate::daemon::sys::netlink::Socket;
-use crate::daemon::sys::netns::NetNs;
+use crate::daemon::sys::netns::{NetNs, NetNsId};
 use crate::daemon::sys::nft;
 use crate::daemon::sys::tc::{self, Root};
 use crate::network::layout::{Backends, Layout, Queue};
@@ -212,6 +212,18 @@ impl Shaped {
             self.remove_tree(place, index, before, shapers)?;
         }
         self.serve(place, &[], shapers)
+    }
+
+    /// The pod has left this network: whatever shaped its packets goes with it.
+    pub(super) fn forget(self, pod: &str, namespace: NetNsId, shapers: &mut Shapers) {
+        if let Some(guardian) = &mut shapers.guardian {
+            self.trees.keys().for_each(|index| guardian.release(namespace, *index));
+        }
+        if let Some(shaper) = shapers.shaper.as_mut().filter(|_| self.has_queues())
+            && let Err(error) = shaper.release(pod)
+        {
+            tracing::warn!(pod, error = &error as &dyn std::error::Error, "the shaper did not let go of a pod");
+        }
     }
 
     /// Reads back that everything is there.
