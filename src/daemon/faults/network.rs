@@ -111,10 +111,12 @@ impl PodNetwork {
     ) -> Result<String, FaultError> {
         let Self { namespace, netfilter, route, shaped, .. } = self;
         let mut place = Place { pod, namespace, route };
-        shaped.prepare(&mut place, &layout, before, shapers)?;
-        nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))?;
-        // From here on the table may be there, whatever comes back.
+        // Once something has been changed it may be there, whatever comes back.
         let unread = |error: FaultError| FaultError::NotReadBack(error.chain());
+        let prepared = shaped.prepare(&mut place, &layout, before, shapers).and_then(|()| {
+            nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))
+        });
+        prepared.map_err(|error| if shaped.is_anything() { unread(error) } else { error })?;
         let drained = shaped.finish(&mut place, &layout, before, shapers).map_err(unread)?;
         let evidence = evidence(&layout, shaped, drained);
         self.layout = Some(layout);
