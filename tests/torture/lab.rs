@@ -65,6 +65,13 @@ impl Lab {
         Self { pods, netem, _neighbour: neighbour }
     }
 
+    /// The first half of what undoes a tree of queueing disciplines.
+    pub(crate) fn half_undo(&self) {
+        for pod in &self.pods {
+            pod.namespace.run_in(|| run("tc", &["qdisc", "del", "dev", DEVICE, "root"])).unwrap();
+        }
+    }
+
     /// What is left of any fault.
     pub(crate) fn clean(&mut self) -> Result<(), String> {
         self.pods.iter_mut().try_for_each(|pod| pod.clean().map_err(|left| format!("{}: {left}", pod.name)))

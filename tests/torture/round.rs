@@ -136,10 +136,7 @@ impl World {
         if !self.has_killed(Victim::Guardian) {
             let cleaned = until(killed, GONE, "clean after the daemon's death", || self.lab.clean())?;
             took.clean = Some(cleaned);
-            until(killed, GONE, "no helper after the daemon's death", || match self.daemons.all() {
-                none if none.is_empty() => Ok(()),
-                some => Err(format!("{some:?}")),
-            })?;
+            until(killed, GONE, "after the daemon's death", || self.no_helper("left behind"))?;
             self.lab.clean_by_witness()?;
         }
         let sequel = match plan.sequel {
@@ -167,10 +164,19 @@ impl World {
             })?;
             self.lab.clean()?;
             self.lab.clean_by_witness()?;
+            self.no_helper("by a daemon that has nothing to shape")?;
             self.cluster.beat(true);
             took.back = Some(self.back(plan.final_fault(), Instant::now())?);
         }
         Ok(took)
+    }
+
+    fn no_helper(&self, why: &str) -> Result<(), String> {
+        let helpers = [Victim::Guardian, Victim::Shaper].map(|victim| (victim, self.daemons.find(victim)));
+        match helpers.iter().all(|(_, found)| found.is_empty()) {
+            true => Ok(()),
+            false => Err(format!("helpers {why}: {helpers:?}")),
+        }
     }
 
     /// The daemon lives.
@@ -201,8 +207,30 @@ impl World {
         Ok(())
     }
 
+    /// Who undid it, guardian or daemon, was killed in between: our tree is gone, and what stood there before is not back.
+    fn half_undone(&mut self) -> Result<(), String> {
+        let fault = Fault { pods: vec![0, 1], egress: 30, ingress: 0, wall: None };
+        self.cluster.create(&self.lab, &fault, u64::MAX - 1);
+        until(Instant::now(), PATIENCE, "a fault to be half undone", || {
+            present(&mut self.lab, &self.cluster, &self.daemons, &fault)
+        })?;
+        for victim in [Victim::Guardian, Victim::Daemon] {
+            self.daemons.find(victim).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+        }
+        self.daemons.ended();
+        self.lab.half_undo();
+        self.cluster.delete();
+        self.cluster.release();
+        self.daemons.start();
+        until(Instant::now(), GONE, "clean after half of the undoing", || self.lab.clean())?;
+        self.lab.clean_by_witness()
+    }
+
     /// A last fault, an orderly end under it, and nothing left: no process, no record.
     pub(crate) fn end(&mut self) -> Result<(), String> {
+        if self.lab.netem {
+            self.half_undone()?;
+        }
         let fault = Fault { pods: vec![0, 1], egress: 30, ingress: 30, wall: None };
         self.cluster.create(&self.lab, &fault, u64::MAX);
         self.back(&fault, Instant::now() + BACK)?;
