@@ -20,7 +20,6 @@ mod out;
 mod pause;
 mod plan;
 mod playground;
-mod probe;
 mod progress;
 mod remaining;
 mod resume;
@@ -94,10 +93,13 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 1..)]
         arguments: Vec<OsString>,
     },
-    /// Tries what a playground needs, for `squall doctor`
+    /// Tries what this kernel has, for `squall doctor`
     #[command(hide = true)]
-    #[cfg(feature = "playground")]
-    Probe,
+    Probe {
+        /// It is in the sandbox already
+        #[arg(long)]
+        inside: bool,
+    },
     /// Delays the packets that a daemon hands to it, where the kernel cannot
     #[command(hide = true)]
     Shaper {
@@ -140,8 +142,7 @@ impl Verb {
             Self::Playground(args) => return args.run(),
             #[cfg(feature = "playground")]
             Self::Builtin { arguments } => return Ok(crate::playground::builtin(arguments)),
-            #[cfg(feature = "playground")]
-            Self::Probe => probe::run(out),
+            Self::Probe { inside } => doctor::probe(inside, out),
             Self::Hold => hold(),
             Self::Shaper { parent } => {
                 crate::daemon::shaper::run(parent).map(|()| Exit::Success).map_err(Failure::new)

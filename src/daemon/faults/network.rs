@@ -70,10 +70,13 @@ impl PodNetworks {
     /// that its pod left is worth keeping: closing its socket removes our table from it.
     fn enter(&mut self, pod: &str) -> Result<Option<&mut PodNetwork>, FaultError> {
         let Some(namespace) = self.namespace(pod)? else {
-            self.open.remove(pod);
+            self.forget(pod);
             return Ok(None);
         };
-        if self.open.get(pod).is_none_or(|network| network.namespace.id() != namespace.id()) {
+        if self.open.get(pod).is_some_and(|network| network.namespace.id() != namespace.id()) {
+            self.forget(pod);
+        }
+        if !self.open.contains_key(pod) {
             let socket = |protocol| {
                 namespace
                     .socket(protocol)
@@ -84,6 +87,13 @@ impl PodNetworks {
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
+    }
+
+    /// Lets go of a network that its pod has left: what helpers hold of it would keep it alive.
+    fn forget(&mut self, pod: &str) {
+        if let Some(network) = self.open.remove(pod) {
+            network.shaped.forget(pod, network.namespace.id(), &mut self.shapers);
+        }
     }
 
     fn existing(&mut self, pod: &str) -> Result<&mut PodNetwork, FaultError> {
@@ -101,10 +111,12 @@ impl PodNetwork {
     ) -> Result<String, FaultError> {
         let Self { namespace, netfilter, route, shaped, .. } = self;
         let mut place = Place { pod, namespace, route };
-        shaped.prepare(&mut place, &layout, before, shapers)?;
-        nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))?;
-        // From here on the table may be there, whatever comes back.
+        // Once something has been changed it may be there, whatever comes back.
         let unread = |error: FaultError| FaultError::NotReadBack(error.chain());
+        let prepared = shaped.prepare(&mut place, &layout, before, shapers).and_then(|()| {
+            nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))
+        });
+        prepared.map_err(|error| if shaped.is_anything() { unread(error) } else { error })?;
         let drained = shaped.finish(&mut place, &layout, before, shapers).map_err(unread)?;
         let evidence = evidence(&layout, shaped, drained);
         self.layout = Some(layout);
@@ -168,7 +180,9 @@ impl Kernel for PodNetworks {
         before: Option<&Before>,
     ) -> Result<String, FaultError> {
         let layout = match plan {
-            Some(plan) => Some(layout::layout(plan, self.shapers.backends(plan)?).map_err(impossible)?),
+            Some(plan) => {
+                Some(layout::layout(plan, self.shapers.backends(plan)?).map_err(|error| impossible(&error))?)
+            }
             None => None,
         };
         let entered = self.enter(pod)?.is_some();
@@ -197,7 +211,8 @@ impl Kernel for PodNetworks {
     }
 
     fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError> {
-        let layout = layout::layout(plan, self.shapers.backends(plan)?).map_err(impossible)?;
+        let layout =
+            layout::layout(plan, self.shapers.backends(plan)?).map_err(|error| impossible(&error))?;
         let known = self.open.get(pod).map(|network| network.namespace.id());
         let found = self.existing(pod)?.namespace.id();
         let Self { open, shapers, .. } = self;
@@ -217,8 +232,8 @@ pub(super) fn kernel(
     FaultError::Kernel { operation, source: source.into() }
 }
 
-fn impossible(error: LayoutError) -> FaultError {
-    let cure = match &error {
+fn impossible(error: &LayoutError) -> FaultError {
+    let cure = match error {
         LayoutError::NoBackend { .. } => {
             "load sch_netem, or nfnetlink_queue with nft_queue; squall doctor says what is missing"
         }

@@ -30,6 +30,14 @@ pub fn boot_time() -> io::Result<Duration> {
     Ok(Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?))
 }
 
+/// The capabilities that this process has in effect, as bits (`linux/capability.h`; proc(5), `CapEff`).
+pub fn effective_capabilities() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.ok_or_else(|| io::Error::other("/proc/self/status has no CapEff"))
+}
+
 /// When a process started, in clock ticks since boot (`starttime`, `proc_pid_stat(5)`). Number and start time
 /// together name one process for ever.
 pub fn start_time(pid: u32) -> io::Result<u64> {

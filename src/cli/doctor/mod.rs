@@ -1,5 +1,8 @@
 //! `squall doctor`: what this machine and this world offer.
 
+mod kernel;
+mod probe;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -15,8 +18,9 @@ use serde::Serialize;
 use super::Out;
 use super::age;
 use super::exit::{Exit, Failure, Result, why};
-use super::probe::Findings;
 use super::world::{World, WorldArgs};
+pub(super) use probe::run as probe;
+
 use crate::api::{CONTROLLER_LEASE, DEFAULT_LEASE, Injection, SYSTEM_NAMESPACE};
 
 /// How long the API server may take to answer at all.
@@ -97,9 +101,7 @@ impl Check {
 impl Args {
     pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
         let mut checks = Vec::new();
-        if cfg!(feature = "playground") {
-            kernel(&mut checks).await;
-        }
+        kernel::checks(&mut checks).await;
         match World::find(world).await {
             Ok(world) => cluster(&world, &mut checks).await,
             Err(failure) => {
@@ -251,42 +253,5 @@ fn daemons_of(nodes: &[String], pods: &[Pod], injections: &[Injection]) -> Check
     }
 }
 
-/// What a child of ours found out by trying it.
-async fn kernel(checks: &mut Vec<Check>) {
-    let child = tokio::process::Command::new("/proc/self/exe").arg("probe").kill_on_drop(true).output();
-    let findings = match tokio::time::timeout(PATIENCE, child).await {
-        Ok(Ok(output)) => {
-            serde_json::from_slice::<Findings>(&output.stdout).map_err(|error| error.to_string())
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_elapsed) => Err("it does not end".to_owned()),
-    };
-    match findings {
-        Ok(findings) => checks.extend(found(findings)),
-        Err(why) => checks.push(Check::warn(
-            "sandbox",
-            format!("could not be tried: {why}"),
-            "a playground tells more: `squall playground --headless`",
-        )),
-    }
-}
-
-/// These are what a playground needs; a cluster's nodes are checked by their daemons.
-fn found(findings: Findings) -> Vec<Check> {
-    if let Some(why) = findings.sandbox {
-        return vec![Check::warn("sandbox", "a playground cannot run here", why)];
-    }
-    let tables = match findings.tables {
-        None => Check::ok("nf_tables", "a table was made and read back in a namespace of its own"),
-        Some(why) => Check::warn(
-            "nf_tables",
-            why,
-            "load the module (sudo modprobe nf_tables), or use a kernel 5.12 or later with CONFIG_NF_TABLES",
-        ),
-    };
-    vec![Check::ok("sandbox", "user namespaces are allowed"), tables]
-}
-
 #[cfg(test)]
-#[path = "doctor_tests.rs"]
 mod tests;

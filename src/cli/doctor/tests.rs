@@ -1,3 +1,4 @@
+use super::probe::{Findings, Flavour, Netem};
 use super::*;
 use serde_json::json;
 
@@ -42,18 +43,40 @@ fn daemons_are_called_ready_only_where_something_says_so() {
 
 #[test]
 fn what_the_child_found() {
-    let findings = |sandbox: Option<&str>, tables: Option<&str>| Findings {
-        sandbox: sandbox.map(str::to_owned),
-        tables: tables.map(str::to_owned),
+    let everything = || Findings {
+        sandbox: None,
+        capabilities: u64::MAX,
+        tables: Ok(()),
+        netem: Ok(Netem { netem: true, prio: true }),
+        queue: Ok(Some(Flavour::Native)),
     };
-    let verdicts =
-        |findings| found(findings).iter().map(|check| (check.name, check.verdict)).collect::<Vec<_>>();
-    assert_eq!(verdicts(findings(None, None)), [("sandbox", Verdict::Ok), ("nf_tables", Verdict::Ok)]);
-    assert_eq!(
-        verdicts(findings(None, Some("EINVAL"))),
-        [("sandbox", Verdict::Ok), ("nf_tables", Verdict::Warn)]
-    );
-    assert_eq!(verdicts(findings(Some("sysctl"), None)), [("sandbox", Verdict::Warn)]);
+    let bad = |findings: &Findings| -> Vec<&'static str> {
+        let checks = kernel::found(findings).into_iter();
+        checks.filter(|check| check.verdict != Verdict::Ok).map(|check| check.name).collect()
+    };
+    let shaping = |findings: &Findings| {
+        kernel::found(findings).into_iter().find(|check| check.name.starts_with("delay")).unwrap().what
+    };
+    assert_eq!(bad(&everything()), Vec::<&str>::new());
+    assert!(shaping(&everything()).starts_with("by netem"));
+    let no_netem = Findings { netem: Ok(Netem { netem: false, prio: true }), ..everything() };
+    assert_eq!(bad(&no_netem), ["netem"]);
+    assert!(shaping(&no_netem).contains("shaper"), "{}", shaping(&no_netem));
+    let no_queue = Findings { queue: Ok(None), ..everything() };
+    assert_eq!(bad(&no_queue), ["nfqueue", "delay, loss, …"]);
+    let neither =
+        Findings { netem: Ok(Netem { netem: false, prio: false }), queue: Ok(None), ..everything() };
+    assert_eq!(bad(&neither), ["netem", "nfqueue", "delay, loss, …"]);
+    assert!(shaping(&neither).contains("cannot"), "{}", shaping(&neither));
+    let no_tables = Findings { tables: Err("EINVAL".to_owned()), ..everything() };
+    assert_eq!(bad(&no_tables), ["nf_tables", "partition", "delay, loss, …"]);
+    assert_eq!(bad(&Findings { capabilities: 0, ..everything() }), Vec::<&str>::new(), "an ordinary user");
+    let no_kill = Findings { capabilities: !(1 << 5), ..everything() };
+    assert_eq!(bad(&no_kill), ["capabilities"]);
+    assert!(kernel::found(&no_kill).iter().any(|check| check.what.contains("CAP_KILL (container-kill)")));
+    if cfg!(feature = "playground") {
+        assert_eq!(bad(&Findings { sandbox: Some("sysctl".to_owned()), ..everything() }), ["sandbox"]);
+    }
 }
 
 #[test]
