@@ -276,16 +276,14 @@ impl Shaped {
     pub(super) fn evidence(&self) -> Option<String> {
         let of_tree = |(device, tree): &(String, QdiscTree)| {
             let bands =
-                tree.bands.iter().map(|(band, netem)| format!("netem on {device} band {band}: {netem}"));
+                tree.bands.iter().map(|(band, netem)| format!("{netem}: netem in band {band} of {device}"));
             bands.collect::<Vec<_>>()
         };
         let mut parts: Vec<String> = self.trees.values().flat_map(of_tree).collect();
         parts.extend(self.queues.iter().map(|queue| {
             let side = if queue.side == Side::Egress { "out" } else { "in" };
-            format!(
-                "shaper (about 100,000 packets/s a core) holds queue {} {side}: {}",
-                queue.number, queue.netem
-            )
+            let Queue { number, netem, .. } = queue;
+            format!("{netem}: shaper, queue {number} {side} (100,000 packets/s a core at most)")
         }));
         (!parts.is_empty()).then(|| parts.join("; "))
     }
