@@ -447,11 +447,17 @@ impl<K: Kernel> Engine<K> {
             self.kills.remove(&name);
             self.injections.retain(|key, tracked| *key != name || !tracked.gone);
         }
-        // Records without an object: it was deleted while no daemon ran, and its faults died with the daemon.
-        for name in self.journal.names() {
-            if !self.injections.contains_key(&name) {
-                self.drop_record(&name);
-            }
+        // Records without an object, which was deleted while no daemon ran: what they say of a pod is needed, by the next
+        // process too, until that pod is as it was before.
+        let carries = |pod: &String| self.pods.get(pod).is_some_and(Pod::carries);
+        let is_needed = |name: &String| {
+            let record = self.journal.get(name);
+            self.injections.contains_key(name)
+                || record.is_some_and(|record| record.before.keys().any(&carries))
+        };
+        let names: Vec<_> = self.journal.names().into_iter().filter(|name| !is_needed(name)).collect();
+        for name in names {
+            self.drop_record(&name);
         }
         let concerned = self.concerned();
         self.pods.retain(|uid, _| concerned.contains(uid));

@@ -252,6 +252,20 @@ fn deletion_undoes_and_the_record_goes() {
 }
 
 #[test]
+fn a_record_without_an_object_stays_until_its_pods_are_as_before() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Snapshot(vec![injection("one", |_| {})]));
+    bench.restart();
+    bench.engine.kernel.failing = true;
+    bench.tell(Input::Snapshot(Vec::new()));
+    let records = |bench: &Bench| std::fs::read_dir(bench.folder.path()).unwrap().count();
+    assert_eq!(records(&bench), 1, "the next process would not know what was there before");
+    bench.engine.kernel.failing = false;
+    bench.pass(1, true);
+    assert_eq!(records(&bench), 0);
+}
+
+#[test]
 fn an_injection_that_vanished_while_the_watch_was_away_is_undone() {
     let mut bench = Bench::new();
     bench.tell(Input::Snapshot(vec![injection("one", |_| {}), injection("two", |_| {})]));

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use squall::daemon::sys::netns::NetNs;
 
 #[path = "../unshared/mod.rs"]
-mod unshared;
+pub(crate) mod unshared;
 
 /// Runs the rest of the calling test in new user and network namespaces. `name` is the test's own.
 pub(crate) fn in_sandbox(name: &str, test: impl FnOnce()) {

@@ -3,9 +3,10 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+
+use crate::tools::{cargo, command, require_installed};
 
 /// What `docs/performance.md` promises of the size, in bytes.
 const GOAL: u64 = 15 * 1024 * 1024;
@@ -37,31 +38,8 @@ fn report(binary: &Path, size: usize) {
     println!("{}: static, {size} bytes, {verdict} the goal of {GOAL}", binary.display());
 }
 
-/// Refuses early with the cure: cargo's own message for a missing target is a page long.
-fn require_installed(target: &str) -> anyhow::Result<()> {
-    let output = command("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .output()
-        .context("cannot start rustc")?;
-    let folder = String::from_utf8(output.stdout).context("rustc's answer is not UTF-8")?;
-    ensure!(
-        output.status.success() && Path::new(folder.trim()).is_dir(),
-        "the target {target} is not installed: rustup target add {target}"
-    );
-    Ok(())
-}
-
-fn cargo() -> String {
-    env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
-}
-
 fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a chore drives the tools; nothing here injects faults")]
-fn command(program: &str) -> Command {
-    Command::new(program)
 }
 
 /// Whether the ELF file has a program header of type `PT_INTERP` (elf(5), little-endian ELF64).

@@ -3,6 +3,8 @@
 //! A chore is here when it needs more than one command, and somebody runs it.
 
 mod dist;
+mod tools;
+mod torture;
 
 use anyhow::bail;
 
@@ -10,7 +12,10 @@ const USAGE: &str = "\
 Usage: cargo xtask CHORE
 
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
-                 (TARGET: x86_64-unknown-linux-musl unless given)";
+                 (TARGET: x86_64-unknown-linux-musl unless given)
+  torture [--rounds N] [--seed S] [--vm]
+                 kill -9 of daemon, guardian and shaper at random moments: 200 rounds, or 20 in the
+                 virtual machine, unless said otherwise";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -18,6 +23,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.as_slice() {
         ["dist"] => dist::run("x86_64-unknown-linux-musl"),
         ["dist", target] => dist::run(target),
+        ["torture", options @ ..] => torture::run(options),
         _ => bail!("no such chore\n\n{USAGE}"),
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Shaped {
     queues: Vec<Queue>,
     /// The shaper process that serves the queues.
     shaper: Option<u32>,
+    /// Whether this process has changed something here: else all that is there is of a process before it.
+    prepared: bool,
 }
 
 impl Shapers {
@@ -115,6 +117,7 @@ impl Shaped {
         before: Option<&Before>,
         shapers: &mut Shapers,
     ) -> Result<(), FaultError> {
+        self.prepared = true;
         for (device, tree) in &layout.qdiscs {
             let index = interface(place.route, device)?;
             let root = root_before(before, index);
@@ -172,8 +175,8 @@ impl Shaped {
         queues: &[Queue],
         shapers: &mut Shapers,
     ) -> Result<Drained, FaultError> {
-        // A shaper that is gone holds nothing any more.
-        if queues.is_empty() && shapers.running() != self.shaper {
+        // A shaper that is gone holds nothing any more, and none is started to hold nothing.
+        if queues.is_empty() && (self.shaper.is_none() || shapers.running() != self.shaper) {
             (self.queues, self.shaper) = (Vec::new(), None);
             return Ok(Drained::default());
         }
@@ -218,7 +221,13 @@ impl Shaped {
     ) -> Result<Drained, FaultError> {
         let left =
             tc::ours(place.route).map_err(|error| kernel("listing what is on the pod's network", error))?;
-        let all: BTreeSet<u32> = left.into_iter().chain(self.trees.keys().copied()).collect();
+        let mut all: BTreeSet<u32> = left.into_iter().chain(self.trees.keys().copied()).collect();
+        if !self.prepared {
+            // Who took a tree away may have been killed before it put back what had stood there.
+            let roots = before.into_iter().flat_map(|before| &before.roots);
+            let replaced = roots.filter(|(_, root)| matches!(root, Root::Classless { .. }));
+            all.extend(replaced.map(|(index, _)| *index));
+        }
         let mut dropped = 0;
         for index in all {
             dropped += self.remove_tree(place, index, before, shapers)?;
