@@ -10,6 +10,10 @@ use nix::sys::socket::{
     sockopt,
 };
 
+/// Requests about interfaces (linux/sockios.h), in the type that the C library at hand wants.
+const SIOCGIFNAME: libc::Ioctl = 0x8910;
+const SIOCGIFMTU: libc::Ioctl = 0x8921;
+
 /// Wanted size of a send buffer: packets that a busy device has not yet taken.
 const SEND_BUFFER: usize = 16 * 1024 * 1024;
 
@@ -84,8 +88,8 @@ impl RawSockets {
     pub fn mtu(&self, interface: u32) -> io::Result<usize> {
         let mut request = interface_request();
         request.ifr_ifru.ifru_ifindex = interface.try_into().map_err(io::Error::other)?;
-        self.ioctl(libc::SIOCGIFNAME, &mut request)?;
-        self.ioctl(libc::SIOCGIFMTU, &mut request)?;
+        self.ioctl(SIOCGIFNAME, &mut request)?;
+        self.ioctl(SIOCGIFMTU, &mut request)?;
         // SAFETY: SIOCGIFMTU filled this field in, and any bytes are a number.
         #[expect(unsafe_code, reason = "a union tells which field is in use only to who asked for it")]
         let mtu = unsafe { request.ifr_ifru.ifru_mtu };
