@@ -26,12 +26,14 @@ use std::fs;
 use std::io::{IoSlice, Write as _};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use sandbox::{at, connect, in_sandbox, ip, namespace};
 use serde_json::json;
 use squall::api::{Delay, NetworkEffect, NetworkEnd, NetworkRule, Peer, Shaping};
@@ -82,9 +84,12 @@ fn main() -> ExitCode {
         lab.print_conditions();
         table(&["", "ours p50", "p99", "the tools", "theirs p50", "p99", "times faster", "goal"]);
         calls_alone(&mut lab);
-        as_the_daemon_does(&mut lab, "partition of one peer", &partition(1));
-        if lab.can_shape() {
-            as_the_daemon_does(&mut lab, "10 ms to one peer", &shaped());
+        // On what has to be waited for, and in memory, where a boot ends what a boot's records are good for.
+        for folder in [lab.folder.path().to_owned(), "/dev/shm".into()] {
+            as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1));
+            if lab.can_shape() {
+                as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped());
+            }
         }
         partitions(&mut lab);
         bystander(&mut lab);
@@ -307,11 +312,12 @@ fn calls_alone(lab: &mut Lab) {
 
 /// With the journal on disk, the look at what is there before and after, and the proof that the kernel holds what was
 /// asked for.
-fn as_the_daemon_does(lab: &mut Lab, what: &str, plan: &NetworkPlan) {
+fn as_the_daemon_does(lab: &mut Lab, folder: &Path, what: &str, plan: &NetworkPlan) {
     let add = format!("tc qdisc add dev a0 root {}", lab.qdisc());
     let tc_name = format!("tc add, del: {}", lab.qdisc());
-    let Lab { pod, networks, folder, .. } = lab;
-    let mut journal = Journal::open(&folder.path().join("journal"), "this boot").unwrap();
+    let Lab { pod, networks, .. } = lab;
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let mut journal = Journal::open(folder.path(), "this boot").unwrap();
     let mut steps = BTreeMap::<_, Vec<Duration>>::new();
     let ours = || {
         let begun = Instant::now();
@@ -338,7 +344,9 @@ fn as_the_daemon_does(lab: &mut Lab, what: &str, plan: &NetworkPlan) {
         done("7 journal: over");
         begun.elapsed()
     };
-    let all = format!("as the daemon does: {what}, all");
+    let kind = fstatfs(fs::File::open(folder.path()).unwrap()).unwrap().filesystem_type();
+    let disk = if kind == TMPFS_MAGIC { "in memory" } else { "on disk" };
+    let all = format!("as the daemon does, journal {disk}: {what}");
     compare(&all, &tc_name, "≥ 5", ours, || tools(pod, &[(&add, ""), ("tc qdisc del dev a0 root", "")]));
     for (step, mut times) in steps {
         let [p50, p99] = percentiles(&mut times).map(show);
