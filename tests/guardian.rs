@@ -4,7 +4,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
 #![expect(clippy::disallowed_methods, reason = "tests build their networks with ip and tc")]
-#![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
 
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod sandbox;

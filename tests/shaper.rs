@@ -680,8 +680,9 @@ fn an_edit_leaves_no_packet_alone() {
         let mut arrivals = outlive(Duration::from_millis(300), flight);
         assert_eq!(arrivals.len(), 3_000);
         arrivals.sort_by_key(|arrival| arrival.number);
-        let first_new =
-            arrivals.iter().position(|arrival| milliseconds(arrival.delay) >= 300.0).expect("no edit");
+        // By the last one that was quicker than the new delay: a machine that stands still makes an old one late.
+        let is_old = |arrival: &Arrival| milliseconds(arrival.delay) < 300.0;
+        let first_new = arrivals.iter().rposition(is_old).expect("no packet got the old delay") + 1;
         let (old, new) = arrivals.split_at(first_new);
         let late = |arrivals: &[Arrival], asked: f64| quantile(arrivals, 0.99) - asked;
         eprintln!(
@@ -691,7 +692,8 @@ fn an_edit_leaves_no_packet_alone() {
         );
         assert!(old.len() > 300 && new.len() > 300);
         assert!(old.iter().all(|arrival| milliseconds(arrival.delay) >= 150.0), "one was not delayed");
-        assert!(new.iter().all(|arrival| milliseconds(arrival.delay) >= 300.0), "one went back");
+        let late = old.iter().filter(|arrival| !is_old(arrival)).count();
+        assert!(late * 100 <= old.len(), "{late} of {} had the new delay before one had the old", old.len());
         assert!(quantile(old, 0.5) < 155.0 && quantile(new, 0.5) < 305.0);
     });
 }

@@ -26,6 +26,9 @@ const RETRY_MOST: Duration = Duration::from_secs(30);
 /// Evidence is a line, not a dump.
 const EVIDENCE_BYTES: usize = 256;
 
+/// The evidence of a target at which nothing happens: a packet is shaped at one end only.
+const ELSEWHERE: &str = "nothing to change here: the fault acts at the other end";
+
 /// What the engine is told.
 #[derive(Debug)]
 pub enum Input {
@@ -390,7 +393,8 @@ impl<K: Kernel> Engine<K> {
         truncate(&mut text);
         for (name, tracked) in &mut self.injections {
             let began = tracked.run.started.is_none();
-            tracked.settled(uid, &text, now);
+            let elsewhere = undone && tracked.wanted == Wanted::Present;
+            tracked.settled(uid, if elsewhere { ELSEWHERE } else { &text }, now);
             if began && tracked.run.started.is_some() {
                 let before =
                     self.pods.iter().filter_map(|(pod, state)| Some((pod.clone(), state.before.clone()?)));

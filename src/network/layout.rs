@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::netem::Netem;
+use super::netem::{Chance, JITTER_MOST, Netem};
 use super::plan::{NetworkPlan, Side};
 use super::qdisc::{self, QdiscTree};
 use super::shaping::{self, Class};
@@ -155,12 +155,8 @@ enum Destination {
 /// A destination for each class. A class has the same number as long as it exists, unless two want the same one: other
 /// faults can come and go without a packet that is shaped as another.
 fn destinations(classes: &[Class], backends: Backends) -> Result<Vec<Destination>, LayoutError> {
-    let mut by_device: BTreeMap<&str, usize> = BTreeMap::new();
-    for class in classes.iter().filter(|class| class.side == Side::Egress) {
-        *by_device.entry(&class.device).or_default() += 1;
-    }
     let bands = u64::from(qdisc::BANDS) - 1;
-    let fits = by_device.values().all(|count| u64::try_from(*count).is_ok_and(|count| count <= bands));
+    let fits = fits_netem(classes);
     let mut used: BTreeSet<(&str, u64)> = BTreeSet::new();
     // The order of the labels and not that of the rules: it does not change when a class joins.
     let mut order: Vec<(usize, &Class)> = classes.iter().enumerate().collect();
@@ -187,6 +183,21 @@ fn destinations(classes: &[Class], backends: Backends) -> Result<Vec<Destination
     }
     found.sort_by_key(|(index, _)| *index);
     Ok(found.into_iter().map(|(_, destination)| destination).collect())
+}
+
+/// Whether netem can do it: an interface has so many bands; a netem that duplicates may have no other beside it (it
+/// would duplicate into that, and kernels refuse it); and its jitter is a number of 32 bits.
+fn fits_netem(classes: &[Class]) -> bool {
+    let mut by_device: BTreeMap<&str, Vec<&Class>> = BTreeMap::new();
+    for class in classes.iter().filter(|class| class.side == Side::Egress) {
+        by_device.entry(&class.device).or_default().push(class);
+    }
+    by_device.values().all(|classes| {
+        let duplicates = classes.iter().any(|class| class.netem.duplicate != Chance::default());
+        classes.len() < usize::from(qdisc::BANDS)
+            && !(duplicates && classes.len() > 1)
+            && classes.iter().all(|class| class.netem.jitter <= JITTER_MOST)
+    })
 }
 
 /// A chain of the table.

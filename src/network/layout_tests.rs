@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::netem::Probability;
 use super::super::plan::ActiveFault;
 use super::*;
-use crate::api::{Delay, Loss, NetworkEnd, NetworkRule, Shaping};
+use crate::api::{Delay, Duplicate, Loss, NetworkEnd, NetworkRule, Shaping};
 
 const NETEM: Backends = Backends { netem: true, queue: Some(QueueFlavour::Native) };
 const QUEUE: Backends = Backends { netem: false, queue: Some(QueueFlavour::Compat) };
@@ -195,6 +195,23 @@ fn more_classes_than_bands_go_through_the_shaper() {
     let plan = NetworkPlan::of(&faults).unwrap();
     let without = super::layout(&plan, Backends { netem: true, queue: None }).unwrap_err();
     assert_eq!(without, LayoutError::TooMany(20));
+}
+
+#[test]
+fn what_netem_cannot_do_goes_through_the_shaper() {
+    let peers = |n: u8| Some(vec![peer(&format!("10.0.0.{n}/32"), None)]);
+    let mut twice = delay_rule("1ms", peers(1));
+    let duplicate = Duplicate { duplicate: "10".into(), correlation: "0".into() };
+    twice.shaping.as_mut().unwrap().duplicate = Some(duplicate);
+    let (twice, other) = (end(Some(twice), None), end(Some(delay_rule("1ms", peers(2))), None));
+    let alone = laid_out(&[fault("a", &twice, &[])], NETEM);
+    assert_eq!((alone.qdiscs.len(), alone.queues.len()), (1, 0));
+    let both = laid_out(&[fault("a", &twice, &[]), fault("b", &other, &[])], NETEM);
+    assert_eq!((both.qdiscs.len(), both.queues.len()), (0, 2));
+    let mut wide = delay_rule("5s", peers(1));
+    wide.shaping.as_mut().unwrap().delay.as_mut().unwrap().jitter = "3s".into();
+    let wide = laid_out(&[fault("a", &end(Some(wide), None), &[])], NETEM);
+    assert_eq!((wide.qdiscs.len(), wide.queues.len()), (0, 1));
 }
 
 /// What the layout does to a packet: whether a rule drops it, and what shapes it.

@@ -104,6 +104,9 @@ const LIMIT_LEAST: u64 = 1_000;
 /// Packets that may wait at most, so that a long delay cannot fill the memory.
 const LIMIT_MOST: u64 = 500_000;
 
+/// Most that netem's wait can vary, in nanoseconds: it cuts down what is more (`netem_change`).
+pub const JITTER_MOST: u64 = 0x7fff_ffff;
+
 impl Netem {
     /// From the blocks of an experiment.
     ///

@@ -49,15 +49,25 @@ async fn median_from(playground: &Playground, traffic: &Pod, from: f64) -> f64 {
     median(&movies(playground, traffic, from, to).await)
 }
 
-/// How far the median rose, in seconds, against what was asked for.
-fn assert_rise(what: &str, normal: f64, during: f64, asked: f64) {
-    let rise = during - normal;
-    assert!(
-        (rise - asked).abs() <= asked * EXACT,
-        "{what}: the median rose by {:.1} ms instead of {:.0} ms",
-        rise * 1e3,
-        asked * 1e3
-    );
+/// Waits until the fault must be felt and gives the median then: risen from `normal` by `asked` seconds. A machine that
+/// is busy with other things makes requests later than that, so that it is measured again; it makes none earlier.
+async fn risen(playground: &Playground, traffic: &Pod, what: &str, normal: f64, asked: f64) -> f64 {
+    let mut from = wall() + WITHIN;
+    for last in [false, false, true] {
+        let median = median_from(playground, traffic, from).await;
+        let rise = median - normal;
+        if (rise - asked).abs() <= asked * EXACT {
+            return median;
+        }
+        assert!(
+            rise > asked && !last,
+            "{what}: the median rose by {:.1} ms instead of {:.0} ms",
+            rise * 1e3,
+            asked * 1e3
+        );
+        from = wall();
+    }
+    unreachable!("the last one returns or fails")
 }
 
 #[tokio::test]
@@ -76,10 +86,10 @@ async fn the_tutorials_delay_is_felt_by_its_target_only_and_goes_away() {
 
     let mut template: Value =
         serde_yaml::from_str(&std::fs::read_to_string("templates/network-delay.yaml").unwrap()).unwrap();
-    template["spec"]["duration"] = json!("8s");
+    template["spec"]["duration"] = json!("15s");
     let begun = wall();
     let run = home.squall(&["run", "-f", "-"], &template.to_string());
-    let during = median_from(&playground, &traffic, begun + WITHIN).await;
+    let during = risen(&playground, &traffic, "during", normal, 0.150).await;
     let at_bystander =
         median(&between(&samples(&playground, &bystander, "/movies").await, begun + WITHIN, wall()));
     let others = samples(&playground, &traffic, "/message1").await;
@@ -89,7 +99,6 @@ async fn the_tutorials_delay_is_felt_by_its_target_only_and_goes_away() {
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert_eq!(ended.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&ended.stderr));
     assert!(said.contains("delay 150ms ±10ms"), "the evidence names the delay: {said}");
-    assert_rise("during", normal, during, 0.150);
     assert!(
         at_bystander - bystanders < BYSTANDER,
         "the bystander went from {bystanders} to {at_bystander} s"
@@ -120,8 +129,7 @@ async fn every_direction_is_shaped_once() {
     for (direction, asked) in [("to", 0.1), ("from", 0.1), ("both", 0.2)] {
         let file = delay(direction, "100ms", direction, None).to_string();
         said(&home, &["apply", "-f", "-"], &file, 0).await;
-        let during = median_from(&playground, &traffic, wall() + WITHIN).await;
-        assert_rise(direction, normal, during, asked);
+        let during = risen(&playground, &traffic, direction, normal, asked).await;
         said(&home, &["stop", "networkchaos", direction], "", 0).await;
         eprintln!("direction {direction}: +{:.1} ms", (during - normal) * 1e3);
     }
@@ -140,13 +148,11 @@ async fn it_is_turned_in_place_and_goes_with_pause_halt_and_stop() {
         assert!(median - normal < BYSTANDER * 2.0, "{what}: the median is {median} s, {normal} s before");
     };
     said(&home, &["apply", "-f", "-"], &delay("turn", "150ms", "to", None).to_string(), 0).await;
-    let first = median_from(&playground, &traffic, wall() + WITHIN).await;
-    assert_rise("150 ms", normal, first, 0.150);
+    let first = risen(&playground, &traffic, "150 ms", normal, 0.150).await;
     // In place: no request in between is answered without a delay.
     let turned = wall();
     said(&home, &["apply", "-f", "-"], &delay("turn", "300ms", "to", None).to_string(), 0).await;
-    let second = median_from(&playground, &traffic, wall() + WITHIN).await;
-    assert_rise("300 ms", normal, second, 0.300);
+    let second = risen(&playground, &traffic, "300 ms", normal, 0.300).await;
     let between = movies(&playground, &traffic, turned, wall()).await;
     let quickest = between.iter().map(|sample| sample.seconds).fold(f64::INFINITY, f64::min);
     assert!(quickest > 0.145, "a request took only {quickest} s while the delay was turned up");
@@ -154,16 +160,14 @@ async fn it_is_turned_in_place_and_goes_with_pause_halt_and_stop() {
     said(&home, &["pause", "networkchaos", "turn"], "", 0).await;
     gone("pause").await;
     said(&home, &["resume", "networkchaos", "turn"], "", 0).await;
-    let resumed = median_from(&playground, &traffic, wall() + WITHIN).await;
-    assert_rise("resume", normal, resumed, 0.300);
+    let resumed = risen(&playground, &traffic, "resume", normal, 0.300).await;
     said(&home, &["halt", "--name", "all"], "", 0).await;
     gone("Halt").await;
     said(&home, &["halt", "--release"], "", 0).await;
     said(&home, &["stop", "networkchaos", "turn"], "", 0).await;
 
     said(&home, &["apply", "-f", "-"], &delay("again", "150ms", "to", None).to_string(), 0).await;
-    let again = median_from(&playground, &traffic, wall() + WITHIN).await;
-    assert_rise("again", normal, again, 0.150);
+    risen(&playground, &traffic, "again", normal, 0.150).await;
     said(&home, &["stop", "networkchaos", "again"], "", 0).await;
     gone("stop").await;
     eprintln!(

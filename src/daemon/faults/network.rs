@@ -75,24 +75,33 @@ impl PodNetworks {
     /// that its pod left is worth keeping: closing its socket removes our table from it.
     fn enter(&mut self, pod: &str) -> Result<Option<&mut PodNetwork>, FaultError> {
         let Some((process, namespace)) = self.namespace(pod)? else {
-            self.open.remove(pod);
+            self.forget(pod);
             return Ok(None);
         };
-        match self.open.get_mut(pod).filter(|network| network.namespace.id() == namespace.id()) {
-            Some(network) => network.process = process,
-            None => {
-                let socket = |protocol| {
-                    namespace
-                        .socket(protocol)
-                        .map_err(|error| kernel("entering the pod's network namespace", error))
-                };
-                let (netfilter, route) = (socket(Protocol::Netfilter)?, socket(Protocol::Route)?);
-                let shaped = Shaped::default();
-                let network = PodNetwork { process, namespace, netfilter, route, layout: None, shaped };
-                self.open.insert(pod.to_owned(), network);
-            }
+        if self.open.get(pod).is_some_and(|network| network.namespace.id() != namespace.id()) {
+            self.forget(pod);
+        }
+        if let Some(network) = self.open.get_mut(pod) {
+            network.process = process;
+        } else {
+            let socket = |protocol| {
+                namespace
+                    .socket(protocol)
+                    .map_err(|error| kernel("entering the pod's network namespace", error))
+            };
+            let (netfilter, route) = (socket(Protocol::Netfilter)?, socket(Protocol::Route)?);
+            let shaped = Shaped::default();
+            let network = PodNetwork { process, namespace, netfilter, route, layout: None, shaped };
+            self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
+    }
+
+    /// Lets go of a network that its pod has left: what helpers hold of it would keep it alive.
+    fn forget(&mut self, pod: &str) {
+        if let Some(network) = self.open.remove(pod) {
+            network.shaped.forget(pod, network.namespace.id(), &mut self.shapers);
+        }
     }
 
     fn existing(&mut self, pod: &str) -> Result<&mut PodNetwork, FaultError> {
@@ -110,10 +119,12 @@ impl PodNetwork {
     ) -> Result<String, FaultError> {
         let Self { namespace, netfilter, route, shaped, .. } = self;
         let mut place = Place { pod, namespace, route };
-        shaped.prepare(&mut place, &layout, before, shapers)?;
-        nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))?;
-        // From here on the table may be there, whatever comes back.
+        // Once something has been changed it may be there, whatever comes back.
         let unread = |error: FaultError| FaultError::NotReadBack(error.chain());
+        let prepared = shaped.prepare(&mut place, &layout, before, shapers).and_then(|()| {
+            nft::install(netfilter, &layout.table).map_err(|error| kernel("installing the table", error))
+        });
+        prepared.map_err(|error| if shaped.is_anything() { unread(error) } else { error })?;
         let drained = shaped.finish(&mut place, &layout, before, shapers).map_err(unread)?;
         let evidence = evidence(&layout, shaped, drained);
         self.layout = Some(layout);

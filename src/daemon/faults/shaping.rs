@@ -3,7 +3,7 @@
 //!
 //! All of it is tried and started when it is first needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::daemon::guardian::Guardian;
 use crate::daemon::kernel::{Before, FaultError};
 use crate::daemon::shaper::{Direction, Drained, QueueSpec, Shaper};
 use crate::daemon::sys::netlink::Socket;
-use crate::daemon::sys::netns::NetNs;
+use crate::daemon::sys::netns::{NetNs, NetNsId};
 use crate::daemon::sys::nft;
 use crate::daemon::sys::tc::{self, Root};
 use crate::network::layout::{Backends, Layout, Queue};
@@ -101,6 +101,11 @@ impl Shaped {
         !self.queues.is_empty()
     }
 
+    /// Whether something of it is, or may be, in the kernel.
+    pub(super) fn is_anything(&self) -> bool {
+        !self.trees.is_empty() || self.has_queues()
+    }
+
     /// Before the table changes: everything that the old or the new rules lead to is there, as the new layout wants
     /// it.
     pub(super) fn prepare(
@@ -143,19 +148,22 @@ impl Shaped {
         shapers: &mut Shapers,
     ) -> Result<Drained, FaultError> {
         let known: Vec<_> = self.trees.iter().map(|(index, (device, _))| (*index, device.clone())).collect();
+        let mut dropped = 0;
         for (index, device) in known {
             match layout.qdiscs.get(&device) {
                 Some(tree) => {
                     tc::install(place.route, index, tree).map_err(refused)?;
                     self.trees.insert(index, (device, tree.clone()));
                 }
-                None => self.remove_tree(place, index, before, shapers)?,
+                None => dropped += self.remove_tree(place, index, before, shapers)?,
             }
         }
-        if layout.queues == self.queues {
-            return Ok(Drained::default());
-        }
-        self.serve(place, &layout.queues, shapers)
+        let drained = if layout.queues == self.queues {
+            Drained::default()
+        } else {
+            self.serve(place, &layout.queues, shapers)?
+        };
+        Ok(Drained { dropped: drained.dropped + dropped, ..drained })
     }
 
     fn serve(
@@ -179,20 +187,25 @@ impl Shaped {
         Ok(drained)
     }
 
+    /// Gives how many packets waited there: they are gone with it.
     fn remove_tree(
         &mut self,
         place: &mut Place<'_>,
         index: u32,
         before: Option<&Before>,
         shapers: &mut Shapers,
-    ) -> Result<(), FaultError> {
+    ) -> Result<u64, FaultError> {
+        let state = tc::read_back(place.route, index)
+            .map_err(|error| kernel("reading the queueing disciplines back", error))?;
+        let bands = state.iter().flat_map(|state| state.bands.values());
+        let waiting = bands.map(|band| u64::from(band.statistics.waiting)).sum();
         tc::remove(place.route, index, &root_before(before, index))
             .map_err(|error| kernel("removing the queueing disciplines", error))?;
         self.trees.remove(&index);
         if let Some(guardian) = &mut shapers.guardian {
             guardian.release(place.namespace.id(), index);
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// Everything goes, also what a process before this one left. Called when no rule leads to a queue any more; gives
@@ -205,13 +218,29 @@ impl Shaped {
     ) -> Result<Drained, FaultError> {
         let left =
             tc::ours(place.route).map_err(|error| kernel("listing what is on the pod's network", error))?;
-        for index in left {
-            self.remove_tree(place, index, before, shapers)?;
+        let all: BTreeSet<u32> = left.into_iter().chain(self.trees.keys().copied()).collect();
+        let mut dropped = 0;
+        for index in all {
+            dropped += self.remove_tree(place, index, before, shapers)?;
         }
-        for index in self.trees.keys().copied().collect::<Vec<_>>() {
-            self.remove_tree(place, index, before, shapers)?;
+        let drained = self.serve(place, &[], shapers)?;
+        Ok(Drained { dropped: drained.dropped + dropped, ..drained })
+    }
+
+    /// The pod has left this network: whatever shaped its packets goes with it.
+    pub(super) fn forget(self, pod: &str, namespace: NetNsId, shapers: &mut Shapers) {
+        if let Some(guardian) = &mut shapers.guardian {
+            self.trees.keys().for_each(|index| guardian.release(namespace, *index));
         }
-        self.serve(place, &[], shapers)
+        if let Some(shaper) = shapers.shaper.as_mut().filter(|_| self.has_queues())
+            && let Err(error) = shaper.release(pod)
+        {
+            tracing::warn!(
+                pod,
+                error = &error as &dyn std::error::Error,
+                "the shaper did not let go of a pod"
+            );
+        }
     }
 
     /// Reads back that everything is there.
@@ -238,16 +267,14 @@ impl Shaped {
     pub(super) fn evidence(&self) -> Option<String> {
         let of_tree = |(device, tree): &(String, QdiscTree)| {
             let bands =
-                tree.bands.iter().map(|(band, netem)| format!("netem on {device} band {band}: {netem}"));
+                tree.bands.iter().map(|(band, netem)| format!("{netem}: netem in band {band} of {device}"));
             bands.collect::<Vec<_>>()
         };
         let mut parts: Vec<String> = self.trees.values().flat_map(of_tree).collect();
         parts.extend(self.queues.iter().map(|queue| {
             let side = if queue.side == Side::Egress { "out" } else { "in" };
-            format!(
-                "shaper (about 100,000 packets/s a core) holds queue {} {side}: {}",
-                queue.number, queue.netem
-            )
+            let Queue { number, netem, .. } = queue;
+            format!("{netem}: shaper, queue {number} {side} (100,000 packets/s a core at most)")
         }));
         (!parts.is_empty()).then(|| parts.join("; "))
     }

@@ -20,9 +20,6 @@ const QOPT: usize = 24;
 /// Nanoseconds of a tick of the packet scheduler (`PSCHED_SHIFT`, `net/pkt_sched.h`).
 const TICK: u64 = 64;
 
-/// Most that netem's wait can vary, in nanoseconds: it cuts down what is more (`netem_change`).
-pub(super) const JITTER_MOST: u64 = i32::MAX as u64;
-
 /// Most that it can let a packet wait, in nanoseconds.
 pub(super) const LATENCY_MOST: u64 = i64::MAX as u64;
 

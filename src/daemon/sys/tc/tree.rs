@@ -7,13 +7,14 @@ use nix::errno::Errno;
 
 use super::super::netlink::{Attribute, Attributes, NetlinkError, Reply, Socket};
 use super::messages::{self, Existing};
-use super::netem::{self, JITTER_MOST, LATENCY_MOST, NetemOptions};
+use super::netem::{self, LATENCY_MOST, NetemOptions};
 use super::root::{Root, observe_root, remove};
 use super::uapi::{
     ROOT, TC_H_INGRESS, TC_H_ROOT, TCA_STATS_BASIC, TCA_STATS_PKT64, TCA_STATS_QUEUE, TCA_STATS2, TCMSG,
     handle, leaf, major,
 };
 use super::{Qdisc, TcError, parse, replies};
+use crate::network::netem::JITTER_MOST;
 use crate::network::qdisc::{BANDS, QdiscTree, ROOT_MAJOR};
 
 /// What the kernel lists of our tree on one interface.
