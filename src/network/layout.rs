@@ -266,9 +266,7 @@ impl Builder {
             return;
         };
         for ((port, version), networks) in by_port_and_version(peers) {
-            let name = format!("peers{}", self.sets.len());
-            self.sets.push(AddressSet { name: name.clone(), version, networks });
-            let matches = vec![device.clone(), side.peer(Address::Set(name))];
+            let matches = vec![device.clone(), side.peer(Address::Set(self.set(version, networks)))];
             match port {
                 None => self.push(place, matches, action, comment),
                 Some(port) => {
@@ -279,6 +277,16 @@ impl Builder {
                 }
             }
         }
+    }
+
+    /// The name of the set of these peers. Rules of both directions share one: it is sent, kept and read back once.
+    fn set(&mut self, version: IpVersion, networks: Vec<IpNet>) -> String {
+        if let Some(set) = self.sets.iter().find(|set| set.version == version && set.networks == networks) {
+            return set.name.clone();
+        }
+        let name = format!("peers{}", self.sets.len());
+        self.sets.push(AddressSet { name: name.clone(), version, networks });
+        name
     }
 
     fn push(&mut self, place: Place, matches: Vec<Match>, action: &Action, comment: &str) {

@@ -97,6 +97,16 @@ fn both_versions_ports_and_exemptions() {
 }
 
 #[test]
+fn both_directions_look_into_one_set() {
+    let peers = || drop_rule(Some(vec![peer("10.0.0.1/32", None), peer("10.0.0.7/32", None)]));
+    let layout = laid_out(&[fault("default/p", &end(Some(peers()), Some(peers())), &[])], NETEM);
+    let [set] = &layout.table.sets[..] else { panic!("{:?}", layout.table.sets) };
+    let address = || Address::Set(set.name.clone());
+    assert_eq!(chain(&layout, "egress").rules[0].matches[1], Match::Destination(address()));
+    assert_eq!(chain(&layout, "ingress").rules[0].matches[1], Match::Source(address()));
+}
+
+#[test]
 fn a_delay_by_netem_is_a_band_and_a_rule_that_leads_there() {
     let end = end(Some(delay_rule("150ms", Some(vec![peer("10.0.0.1/32", None)]))), None);
     let layout = laid_out(&[fault("default/slow", &end, &["10.96.0.1/32".parse().unwrap()])], NETEM);

@@ -5,9 +5,11 @@
 //! dies, however it dies, the kernel removes the tables.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 
 use super::containers;
 use super::shaping::{self, Place, Shaped, Shapers};
@@ -17,7 +19,7 @@ use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::{Protocol, Socket};
 use crate::daemon::sys::netns::{NetNs, NetNsError};
 use crate::daemon::sys::nft::{self, TableState};
-use crate::daemon::sys::proc::{self, Finder};
+use crate::daemon::sys::proc::{self, Finder, Process};
 use crate::network::layout::{self, Layout, LayoutError, TABLE};
 use crate::network::plan::NetworkPlan;
 use crate::network::table::Family;
@@ -33,6 +35,8 @@ pub struct PodNetworks {
 /// One pod's network, open.
 #[derive(Debug)]
 struct PodNetwork {
+    /// The process of the pod that it was found by.
+    process: Process,
     namespace: NetNs,
     netfilter: Socket,
     route: Socket,
@@ -48,19 +52,20 @@ impl PodNetworks {
         Self { finder, open: HashMap::new(), shapers: Shapers::new(folder, ended) }
     }
 
-    /// The namespace that the pod has now; `None` if it has no process here.
-    fn namespace(&self, pod: &str) -> Result<Option<NetNs>, FaultError> {
+    /// The namespace that the pod has now, and a process that is in it; `None` if it has no process here.
+    fn namespace(&self, pod: &str) -> Result<Option<(Process, NetNs)>, FaultError> {
+        // To look for all processes of the pod takes a look at all of the node.
+        if let Some(PodNetwork { process, namespace, .. }) = self.open.get(pod)
+            && let Some(found) = namespace_of(pod, process)?
+            && found.id() == namespace.id()
+        {
+            return Ok(Some((process.clone(), found)));
+        }
         let processes = proc::find(self.finder, pod, None)
             .map_err(|source| kernel("looking for the pod's processes", source))?;
         for process in processes {
-            match NetNs::of_pid(process.pid) {
-                // The number may have passed to another process since it was found.
-                Ok(namespace) if proc::start_time(process.pid).ok() == Some(process.start_time) => {
-                    return Ok(Some(namespace));
-                }
-                Err(NetNsError::Own { .. }) => return Err(FaultError::HostNetwork { pod: pod.to_owned() }),
-                Ok(_) | Err(NetNsError::Open { .. }) => {}
-                Err(error) => return Err(kernel("opening the pod's network namespace", error)),
+            if let Some(namespace) = namespace_of(pod, &process)? {
+                return Ok(Some((process, namespace)));
             }
         }
         Ok(None)
@@ -69,21 +74,24 @@ impl PodNetworks {
     /// The pod's network, opened if it is not or if the pod has another one by now. Nothing of a namespace
     /// that its pod left is worth keeping: closing its socket removes our table from it.
     fn enter(&mut self, pod: &str) -> Result<Option<&mut PodNetwork>, FaultError> {
-        let Some(namespace) = self.namespace(pod)? else {
+        let Some((process, namespace)) = self.namespace(pod)? else {
             self.forget(pod);
             return Ok(None);
         };
         if self.open.get(pod).is_some_and(|network| network.namespace.id() != namespace.id()) {
             self.forget(pod);
         }
-        if !self.open.contains_key(pod) {
+        if let Some(network) = self.open.get_mut(pod) {
+            network.process = process;
+        } else {
             let socket = |protocol| {
                 namespace
                     .socket(protocol)
                     .map_err(|error| kernel("entering the pod's network namespace", error))
             };
             let (netfilter, route) = (socket(Protocol::Netfilter)?, socket(Protocol::Route)?);
-            let network = PodNetwork { namespace, netfilter, route, layout: None, shaped: Shaped::default() };
+            let shaped = Shaped::default();
+            let network = PodNetwork { process, namespace, netfilter, route, layout: None, shaped };
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
@@ -132,7 +140,7 @@ impl PodNetwork {
         before: Option<&Before>,
         shapers: &mut Shapers,
     ) -> Result<String, FaultError> {
-        let Self { namespace, netfilter, route, layout, shaped } = self;
+        let Self { namespace, netfilter, route, layout, shaped, .. } = self;
         if let Some(layout) = layout.take().filter(|_| shaped.has_queues()) {
             nft::install(netfilter, &layout.without_queues())
                 .map_err(|error| kernel("removing the rules", error))?;
@@ -203,7 +211,7 @@ impl Kernel for PodNetworks {
         let Some(network) = self.enter(pod)? else { return Ok(()) };
         let after = network.fingerprint()?;
         // The last word on this pod; what is closed here holds no table.
-        self.open.remove(pod);
+        self.open.remove(pod).into_iter().for_each(close);
         before
             .fingerprint
             .difference(&after)
@@ -225,10 +233,30 @@ impl Kernel for PodNetworks {
     }
 }
 
-pub(super) fn kernel(
-    operation: &'static str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> FaultError {
+/// The network namespace of this process of the pod; nothing if it has ended.
+fn namespace_of(pod: &str, process: &Process) -> Result<Option<NetNs>, FaultError> {
+    match NetNs::of_pid(process.pid) {
+        // The number may have passed to another process since it was found.
+        Ok(namespace) if proc::start_time(process.pid).ok() == Some(process.start_time) => {
+            Ok(Some(namespace))
+        }
+        Err(NetNsError::Own { .. }) => Err(FaultError::HostNetwork { pod: pod.to_owned() }),
+        Ok(_) | Err(NetNsError::Open { .. }) => Ok(None),
+        Err(error) => Err(kernel("opening the pod's network namespace", error)),
+    }
+}
+
+/// Closes a pod's network on a thread of its own, because the next pod should not wait for it: after a table was removed,
+/// the kernel lets the end of a netfilter socket wait until no packet can see that table any more (`nft_rcv_nl_event`,
+/// net/netfilter/nf_tables_api.c), some 10 ms.
+fn close(network: PodNetwork) {
+    let closing = thread::Builder::new().name("close".to_owned()).spawn(move || drop(network));
+    if let Err(error) = closing {
+        tracing::debug!(error = &error as &dyn Error, "no thread to close a pod's network on");
+    }
+}
+
+pub(super) fn kernel(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> FaultError {
     FaultError::Kernel { operation, source: source.into() }
 }
 

@@ -56,6 +56,19 @@ impl Builder {
         self.bytes(kind | NLA_F_NESTED, &inner.bytes)
     }
 
+    /// The same without a copy: `write` adds to what there is, and that becomes the attribute's value.
+    pub fn within(mut self, kind: u16, write: impl FnOnce(Self) -> Self) -> Self {
+        let start = self.bytes.len();
+        self.bytes.extend([0; HEADER]);
+        let mut written = write(self);
+        // Every attribute is padded, so that nothing needs to be added behind.
+        let length = u16::try_from(written.bytes.len().saturating_sub(start)).unwrap_or(u16::MAX);
+        let header = written.bytes.iter_mut().skip(start);
+        let values = length.to_ne_bytes().into_iter().chain((kind | NLA_F_NESTED).to_ne_bytes());
+        header.zip(values).for_each(|(byte, value)| *byte = value);
+        written
+    }
+
     /// Number of bytes so far.
     pub fn len(&self) -> usize {
         self.bytes.len()

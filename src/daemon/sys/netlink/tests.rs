@@ -76,6 +76,8 @@ fn answers_to_other_requests_are_dropped() {
 fn builder_and_reader_agree() {
     let inner = Builder::default().be32(2, 0xca05).string(1, "lo");
     let bytes = Builder::after(&[1, 0, 0, 0]).nest(4, &inner).be64(3, 9).bytes(6, b"xyz").finish();
+    let within = Builder::after(&[1, 0, 0, 0]).within(4, |list| list.bytes(0, &[]));
+    assert_eq!(within, Builder::after(&[1, 0, 0, 0]).nest(4, &Builder::default().bytes(0, &[])));
     let reply = Reply { kind: 0, payload: bytes };
     let attributes = reply.attributes(4);
     let nested = attributes.find(4).unwrap().nested();

@@ -142,31 +142,39 @@ impl Encoder<'_> {
             IpVersion::V4 => (TYPE_IPADDR, 4),
             IpVersion::V6 => (TYPE_IP6ADDR, 16),
         };
-        let attributes = Builder::default()
+        let mut attributes = Builder::default()
             .string(NFTA_SET_TABLE, self.table_name())
             .string(NFTA_SET_NAME, &set.name)
             .be32(NFTA_SET_FLAGS, set.flags)
             .be32(NFTA_SET_KEY_TYPE, kind)
             .be32(NFTA_SET_KEY_LEN, length)
             .be32(NFTA_SET_ID, id);
+        // With its size known, a set of hosts is a hash table that never grows. One that grows does so behind our back, and
+        // what is listed meanwhile has some members twice and others not at all (net/netfilter/nft_set_hash.c).
+        if set.flags & NFT_SET_INTERVAL == 0
+            && let Some(size) = u32::try_from(set.elements.len()).ok().filter(|size| *size > 0)
+        {
+            attributes = attributes.within(NFTA_SET_DESC, |desc| desc.be32(NFTA_SET_DESC_SIZE, size));
+        }
         self.message(NFT_MSG_NEWSET, CREATE, attributes)
     }
 
     fn elements(&self, set: &CompiledSet, id: u32, elements: &[Element]) -> Message {
-        let mut list = Builder::default();
-        for element in elements {
-            let key = Builder::default().bytes(NFTA_DATA_VALUE, &element.key);
-            let mut attributes = Builder::default();
-            if element.interval_end {
-                attributes = attributes.be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
-            }
-            list = list.nest(NFTA_LIST_ELEM, &attributes.nest(NFTA_SET_ELEM_KEY, &key));
-        }
+        let element = |list: Builder, element: &Element| {
+            list.within(NFTA_LIST_ELEM, |attributes| {
+                let attributes = if element.interval_end {
+                    attributes.be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END)
+                } else {
+                    attributes
+                };
+                attributes.within(NFTA_SET_ELEM_KEY, |key| key.bytes(NFTA_DATA_VALUE, &element.key))
+            })
+        };
         let attributes = Builder::default()
             .string(NFTA_SET_ELEM_LIST_TABLE, self.table_name())
             .string(NFTA_SET_ELEM_LIST_SET, &set.name)
             .be32(NFTA_SET_ELEM_LIST_SET_ID, id)
-            .nest(NFTA_SET_ELEM_LIST_ELEMENTS, &list);
+            .within(NFTA_SET_ELEM_LIST_ELEMENTS, |list| elements.iter().fold(list, element));
         self.message(NFT_MSG_NEWSETELEM, CREATE, attributes)
     }
 

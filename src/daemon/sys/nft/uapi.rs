@@ -55,6 +55,8 @@ pub(super) const NFTA_SET_NAME: u16 = 2;
 pub(super) const NFTA_SET_FLAGS: u16 = 3;
 pub(super) const NFTA_SET_KEY_TYPE: u16 = 4;
 pub(super) const NFTA_SET_KEY_LEN: u16 = 5;
+pub(super) const NFTA_SET_DESC: u16 = 9;
+pub(super) const NFTA_SET_DESC_SIZE: u16 = 1;
 pub(super) const NFTA_SET_ID: u16 = 10;
 pub(super) const NFT_SET_INTERVAL: u32 = 4;
 /// `TYPE_IPADDR` and `TYPE_IP6ADDR` of nftables (include/datatype.h); the kernel only stores them.

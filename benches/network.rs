@@ -1,0 +1,553 @@
+//! What network faults cost beside the tools that people use for them: `tc`, `nft`, `ipset`, `iptables`. One injection and
+//! its end, partitions of up to 5,000 peers, and what a peer that is not meant notices. Every comparison is of one run, ours
+//! and theirs by turns; prints rows of tables and asserts nothing: `cargo bench --bench network`, as root or not. It needs user
+//! namespaces and sends nothing outside its own.
+//!
+//! On Debian's kernel: `cargo bench --no-run --target x86_64-unknown-linux-musl --no-default-features --bench network`, then
+//! `.ci/vm-run` with the program that it names.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark stops at what is wrong"
+)]
+#![expect(clippy::disallowed_methods, reason = "the tools are what is compared with")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures are to be seen")]
+#![expect(clippy::cast_precision_loss, reason = "fewer than 2^52 packets are sent")]
+
+#[path = "../tests/sandbox/mod.rs"]
+mod sandbox;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{IoSlice, Write as _};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use sandbox::{at, connect, in_sandbox, ip, namespace};
+use serde_json::json;
+use squall::api::{Delay, NetworkEffect, NetworkEnd, NetworkRule, Peer, Shaping};
+use squall::daemon::faults::network::PodNetworks;
+use squall::daemon::journal::{Journal, Record};
+use squall::daemon::kernel::{Before, Kernel};
+use squall::daemon::sys::netlink::{Protocol, Socket};
+use squall::daemon::sys::netns::NetNs;
+use squall::daemon::sys::nft;
+use squall::daemon::sys::tc::{self, Root};
+use squall::daemon::{Finder, guardian, shaper};
+use squall::network::layout::{Backends, TABLE, layout};
+use squall::network::netem::Netem;
+use squall::network::plan::{ActiveFault, NetworkPlan};
+use squall::network::qdisc::QdiscTree;
+use squall::network::table::{Family, TablePlan};
+
+const POD: &str = "10.79.0.1";
+/// The peer that is shaped.
+const SHAPED: &str = "10.79.0.2";
+/// The peer that no fault names.
+const UNTOUCHED: &str = "10.79.0.3";
+const PORT: u16 = 7001;
+/// The pod's UID, by which its process is found.
+const UID: &str = "benchmark";
+/// How many peers the partitions have.
+const PEERS: [u32; 3] = [1, 100, 5_000];
+/// Both sides of a comparison are measured until there are so many times or so long has passed, but a few times at least.
+const MOST: usize = 200;
+const LEAST: usize = 10;
+const LONGEST: Duration = Duration::from_secs(4);
+/// How often, and how long, packets are counted in each state of the pod's network.
+const ROUNDS: u32 = 3;
+const SPAN: Duration = Duration::from_secs(2);
+/// Bytes of a datagram, and how many are sent in one call.
+const DATAGRAM: usize = 64;
+const BATCH: usize = 64;
+/// Round trips of each round.
+const PINGS: usize = 2_000;
+
+fn main() -> ExitCode {
+    // The shaper and the guardian are this program once more.
+    if std::env::args().nth(1).is_some_and(|verb| [shaper::VERB, guardian::VERB].contains(&verb.as_str())) {
+        return squall::cli::main();
+    }
+    in_sandbox("network", || {
+        let mut lab = Lab::new();
+        lab.print_conditions();
+        table(&["", "ours p50", "p99", "the tools", "theirs p50", "p99", "times faster", "goal"]);
+        calls_alone(&mut lab);
+        // On what has to be waited for, and in memory, where a boot ends what a boot's records are good for.
+        for folder in [lab.folder.path().to_owned(), "/dev/shm".into()] {
+            as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1));
+            if lab.can_shape() {
+                as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped());
+            }
+        }
+        partitions(&mut lab);
+        bystander(&mut lab);
+    });
+    ExitCode::SUCCESS
+}
+
+// ---- a pod and its peers ---------------------------------------------------------------------
+
+struct Lab {
+    pod: NetNs,
+    peer: NetNs,
+    /// The index of the pod's interface.
+    interface: u32,
+    route: Socket,
+    netfilter: Socket,
+    networks: PodNetworks,
+    backends: Backends,
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let (pod, peer) = (namespace(), namespace());
+        connect(Some(&pod), "a0", &peer, "b0");
+        ip(&pod, &format!("addr add {POD}/24 dev a0"));
+        for address in [SHAPED, UNTOUCHED] {
+            ip(&peer, &format!("addr add {address}/24 dev b0"));
+        }
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000").env("SQUALL_CONTAINER", format!("{UID}/sandbox"));
+        let process = pod.run_in(|| sleep.spawn().unwrap()).unwrap();
+        let mut route = pod.socket(Protocol::Route).unwrap();
+        let interface = tc::interface(&mut route, "a0").unwrap().expect("just made").index;
+        let netfilter = pod.socket(Protocol::Netfilter).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let networks = PodNetworks::new(Finder::Environment, folder.path().to_owned(), Arc::default());
+        let backends =
+            Backends { netem: tc::probe().unwrap().is_complete(), queue: nft::probe_queue().unwrap() };
+        Self { pod, peer, interface, route, netfilter, networks, backends, folder, process }
+    }
+
+    fn can_shape(&self) -> bool {
+        self.backends.netem || self.backends.queue.is_some()
+    }
+
+    /// What `tc` is asked for: netem, or what else delays where the kernel has none.
+    fn qdisc(&self) -> &'static str {
+        if self.backends.netem { "netem delay 10ms" } else { "tbf rate 1gbit burst 100kb latency 50ms" }
+    }
+
+    fn print_conditions(&self) {
+        let read = |path| fs::read_to_string(path).unwrap().trim().to_owned();
+        let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let processes = fs::read_dir("/proc").unwrap();
+        let is_process = |name: OsString| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+        let processes = processes.filter(|entry| is_process(entry.as_ref().unwrap().file_name()));
+        println!("kernel {}, {build} build", read("/proc/sys/kernel/osrelease"));
+        println!("load {}, {} processes", read("/proc/loadavg"), processes.count());
+        println!("{:?}", self.backends);
+    }
+
+    fn set(&mut self, plan: Option<&NetworkPlan>) {
+        self.networks.set_network(UID, plan, None).unwrap();
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn plan(rule: NetworkRule, both: bool) -> NetworkPlan {
+    let ingress = both.then(|| rule.clone());
+    let end = NetworkEnd { selector_key: ".".into(), device: "a0".into(), egress: Some(rule), ingress };
+    NetworkPlan::of(&[ActiveFault { label: "default/benchmark", end: &end, exempt: &[] }]).unwrap()
+}
+
+/// Addresses of a partition's peers, no two of them adjacent.
+fn peers(count: u32) -> impl Iterator<Item = Ipv4Addr> {
+    (0..count).map(|number| Ipv4Addr::from(0x0a80_0001 + 3 * number))
+}
+
+/// Nothing to and from so many peers.
+fn partition(count: u32) -> NetworkPlan {
+    let peers = peers(count).map(|address| Peer { network: IpAddr::from(address).into(), port: None });
+    plan(NetworkRule { action: NetworkEffect::Drop, shaping: None, peers: Some(peers.collect()) }, true)
+}
+
+/// 10 ms to one peer.
+fn shaped() -> NetworkPlan {
+    let delay =
+        Delay { latency: "10ms".into(), jitter: "0ms".into(), correlation: "0".into(), reorder: None };
+    let shaping = Shaping { delay: Some(delay), ..Shaping::default() };
+    let peers = vec![Peer { network: SHAPED.parse::<IpAddr>().unwrap().into(), port: None }];
+    plan(NetworkRule { action: NetworkEffect::Shape, shaping: Some(shaping), peers: Some(peers) }, false)
+}
+
+fn table_of(plan: &NetworkPlan) -> TablePlan {
+    layout(plan, Backends::default()).unwrap().table
+}
+
+// ---- ours and theirs -------------------------------------------------------------------------
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+/// Runs programs one after another in the pod's namespace, each with its standard input: how long all of them took, or
+/// why one failed.
+fn tools(pod: &NetNs, commands: &[(&str, &str)]) -> Result<Duration, String> {
+    let all = || {
+        let begun = Instant::now();
+        commands.iter().try_for_each(|(line, input)| tool(line, input)).map(|()| begun.elapsed())
+    };
+    pod.run_in(all).unwrap()
+}
+
+fn tool(line: &str, input: &str) -> Result<(), String> {
+    let (program, arguments) = line.split_once(' ').unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments.split(' ')).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
+    // One that fails reads no further; its status says so.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program}: {}", text.lines().next().unwrap_or("failed").replace('|', "/")))
+}
+
+/// A row of the table: ours and theirs by turns, after each was tried once.
+fn compare(
+    what: &str,
+    tool: &str,
+    goal: &str,
+    mut ours: impl FnMut() -> Duration,
+    mut theirs: impl FnMut() -> Result<Duration, String>,
+) {
+    if let Err(reason) = theirs() {
+        eprintln!("SKIPPED: {what}, {tool}: {reason}");
+        println!("| {what} | – | – | {tool} | not here: {reason} | – | – | {goal} |");
+        return;
+    }
+    ours();
+    let (mut times, mut their_times) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    while times.len() < LEAST || times.len() < MOST && begun.elapsed() < LONGEST {
+        times.push(ours());
+        their_times.push(theirs().unwrap());
+    }
+    let ([p50, p99], [their_p50, their_p99]) = (percentiles(&mut times), percentiles(&mut their_times));
+    let ratio = their_p50.as_secs_f64() / p50.as_secs_f64();
+    let cells = [p50, p99, their_p50, their_p99].map(show);
+    let [p50, p99, their_p50, their_p99] = &cells;
+    println!("| {what} | {p50} | {p99} | {tool} | {their_p50} | {their_p99} | {ratio:.1} | {goal} |");
+}
+
+fn table(headings: &[&str]) {
+    println!("\n| {} |\n|{}", headings.join(" | "), "---|".repeat(headings.len()));
+}
+
+/// p50 and p99.
+fn percentiles(times: &mut [Duration]) -> [Duration; 2] {
+    times.sort_unstable();
+    [50, 99].map(|percent| *times.get((times.len() * percent / 100).min(times.len() - 1)).unwrap())
+}
+
+fn show(time: Duration) -> String {
+    let microseconds = time.as_secs_f64() * 1e6;
+    match microseconds {
+        ..100.0 => format!("{microseconds:.1} µs"),
+        ..10_000.0 => format!("{microseconds:.0} µs"),
+        _ => format!("{:.1} ms", microseconds / 1e3),
+    }
+}
+
+// ---- one injection and its end ---------------------------------------------------------------
+
+/// Calls into the kernel and nothing else.
+fn calls_alone(lab: &mut Lab) {
+    let goal = "≥ 50";
+    let add = format!("tc qdisc add dev a0 root {}", lab.qdisc());
+    let tc_name = format!("tc add, del: {}", lab.qdisc());
+    let Lab { pod, route, netfilter, interface, backends, .. } = lab;
+    let with_tc = || tools(pod, &[(&add, ""), ("tc qdisc del dev a0 root", "")]);
+    let plan = table_of(&partition(1));
+    let mut with_table = || {
+        timed(|| {
+            nft::install(netfilter, &plan).unwrap();
+            nft::remove(netfilter, Family::Inet, TABLE).unwrap();
+        })
+    };
+    if backends.netem {
+        let netem = Netem { latency: 10_000_000, ..Netem::default() };
+        let tree = QdiscTree { bands: BTreeMap::from([(2, netem)]) };
+        let with_tree = || {
+            timed(|| {
+                tc::install(route, *interface, &tree).unwrap();
+                tc::remove(route, *interface, &Root::Default).unwrap();
+            })
+        };
+        compare("calls alone: tree with netem, on and off", &tc_name, goal, with_tree, with_tc);
+    } else {
+        compare("calls alone: table, on and off", &tc_name, goal, &mut with_table, with_tc);
+    }
+    let script = nft_json(1);
+    let commands = [("nft -j -f -", script.as_str()), ("nft delete table inet other", "")];
+    compare("calls alone: table, on and off", "nft -j -f -, nft delete", goal, with_table, || {
+        tools(pod, &commands)
+    });
+}
+
+/// With the journal on disk, the look at what is there before and after, and the proof that the kernel holds what was
+/// asked for.
+fn as_the_daemon_does(lab: &mut Lab, folder: &Path, what: &str, plan: &NetworkPlan) {
+    let add = format!("tc qdisc add dev a0 root {}", lab.qdisc());
+    let tc_name = format!("tc add, del: {}", lab.qdisc());
+    let Lab { pod, networks, .. } = lab;
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let mut journal = Journal::open(folder.path(), "this boot").unwrap();
+    let mut steps = BTreeMap::<_, Vec<Duration>>::new();
+    let ours = || {
+        let begun = Instant::now();
+        let mut last = begun;
+        let mut done = |step: &'static str| {
+            steps.entry(step).or_default().push(last.elapsed());
+            last = Instant::now();
+        };
+        let before = networks.observe(UID).unwrap();
+        done("1 look at what is there");
+        let mut record = record(before.clone());
+        journal.put("benchmark", record.clone()).unwrap();
+        done("2 journal: about to inject");
+        networks.set_network(UID, Some(plan), Some(&before)).unwrap();
+        done("3 inject and read back");
+        record.started = Some(1);
+        journal.put("benchmark", record).unwrap();
+        done("4 journal: the clock");
+        networks.set_network(UID, None, Some(&before)).unwrap();
+        done("5 undo and read back");
+        networks.compare(UID, &before).unwrap();
+        done("6 compare with before");
+        journal.remove("benchmark").unwrap();
+        done("7 journal: over");
+        begun.elapsed()
+    };
+    let kind = fstatfs(fs::File::open(folder.path()).unwrap()).unwrap().filesystem_type();
+    let disk = if kind == TMPFS_MAGIC { "in memory" } else { "on disk" };
+    let all = format!("as the daemon does, journal {disk}: {what}");
+    compare(&all, &tc_name, "≥ 5", ours, || tools(pod, &[(&add, ""), ("tc qdisc del dev a0 root", "")]));
+    for (step, mut times) in steps {
+        let [p50, p99] = percentiles(&mut times).map(show);
+        println!("| … step {step} | {p50} | {p99} | | | | | |");
+    }
+}
+
+fn record(before: Before) -> Record {
+    Record {
+        boot: "this boot".into(),
+        uid: "benchmark".into(),
+        run: 1,
+        started: None,
+        ended: None,
+        interruptions: 0,
+        before: BTreeMap::from([(UID.into(), before)]),
+        killed: BTreeSet::new(),
+    }
+}
+
+// ---- partitions ------------------------------------------------------------------------------
+
+/// Only the way in is timed.
+fn partitions(lab: &mut Lab) {
+    for count in PEERS {
+        let goal = if count == 5_000 { "≥ 3" } else { "–" };
+        let plan = partition(count);
+        let table = table_of(&plan);
+        let Lab { pod, netfilter, networks, .. } = lab;
+        let json = nft_json(count);
+        let with_nft = || {
+            let time = tools(pod, &[("nft -j -f -", &json)])?;
+            tools(pod, &[("nft delete table inet other", "")]).map(|_| time)
+        };
+        let install = || {
+            let time = timed(|| nft::install(netfilter, &table).unwrap());
+            nft::remove(netfilter, Family::Inet, TABLE).unwrap();
+            time
+        };
+        let mut set = || {
+            let time = timed(|| drop(networks.set_network(UID, Some(&plan), None).unwrap()));
+            networks.set_network(UID, None, None).unwrap();
+            time
+        };
+        compare(&format!("partition of {count}: table alone"), "nft -j -f -", goal, install, with_nft);
+        let what = format!("partition of {count}: set and read back");
+        compare(&what, "nft -j -f -", goal, &mut set, with_nft);
+        let list = ipset_list(count);
+        compare(&what, "ipset restore, iptables-restore", goal, &mut set, || {
+            let time = tools(pod, &[("ipset restore", &list), ("iptables-restore -n", MATCH_SET)])?;
+            tools(pod, &[("iptables -F", ""), ("ipset destroy", "")]).map(|_| time)
+        });
+        let rules = rule_for_each(count);
+        compare(&what, "iptables-restore, a rule a peer", goal, &mut set, || {
+            let time = tools(pod, &[("iptables-restore -n", &rules)])?;
+            tools(pod, &[("iptables -F", "")]).map(|_| time)
+        });
+    }
+}
+
+/// The same as our table, for `nft -j -f -`; both chains look into one set.
+fn nft_json(count: u32) -> String {
+    let mut commands = vec![
+        json!({"add": {"table": {"family": "inet", "name": "other"}}}),
+        json!({"add": {"set": {"family": "inet", "table": "other", "name": "peers", "type": "ipv4_addr",
+            "elem": peers(count).map(|peer| peer.to_string()).collect::<Vec<_>>()}}}),
+    ];
+    for (chain, hook, device, address) in
+        [("egress", "output", "oifname", "daddr"), ("ingress", "prerouting", "iifname", "saddr")]
+    {
+        let is = |left, right| json!({"match": {"op": "==", "left": left, "right": right}});
+        commands.push(json!({"add": {"chain": {"family": "inet", "table": "other", "name": chain,
+            "type": "filter", "hook": hook, "prio": -300, "policy": "accept"}}}));
+        commands.push(json!({"add": {"rule": {"family": "inet", "table": "other", "chain": chain, "expr": [
+            is(json!({"meta": {"key": device}}), "a0"),
+            is(json!({"payload": {"protocol": "ip", "field": address}}), "@peers"),
+            json!({"counter": {"packets": 0, "bytes": 0}}),
+            json!({"drop": null}),
+        ]}}}));
+    }
+    json!({"nftables": commands}).to_string()
+}
+
+fn ipset_list(count: u32) -> String {
+    let mut text = "create peers hash:ip family inet hashsize 8192 maxelem 65536\n".to_owned();
+    peers(count).for_each(|peer| writeln!(text, "add peers {peer}").unwrap());
+    text
+}
+
+const MATCH_SET: &str = "*filter\n-A OUTPUT -o a0 -m set --match-set peers dst -j DROP\n\
+     -A INPUT -i a0 -m set --match-set peers src -j DROP\nCOMMIT\n";
+
+fn rule_for_each(count: u32) -> String {
+    let mut text = "*filter\n".to_owned();
+    for peer in peers(count) {
+        writeln!(text, "-A OUTPUT -o a0 -d {peer} -j DROP\n-A INPUT -i a0 -s {peer} -j DROP").unwrap();
+    }
+    text + "COMMIT\n"
+}
+
+// ---- who is not meant ------------------------------------------------------------------------
+
+/// What a peer that no fault names notices of faults beside it.
+fn bystander(lab: &mut Lab) {
+    let mut states = vec![("nothing", None), ("partition of 5,000 others", Some(partition(5_000)))];
+    if lab.can_shape() {
+        let name =
+            if lab.backends.netem { "another peer shaped by netem" } else { "another peer shaped by queue" };
+        states.push((name, Some(shaped())));
+    }
+    echo(&lab.peer);
+    let mut figures: Vec<_> = states.iter().map(|_| (Vec::new(), Vec::new(), Vec::new())).collect();
+    for _ in 0..ROUNDS {
+        for ((_, plan), (sent, received, times)) in states.iter().zip(&mut figures) {
+            lab.set(plan.as_ref());
+            sent.push(flood((&lab.pod, POD), (&lab.peer, UNTOUCHED)));
+            received.push(flood((&lab.peer, UNTOUCHED), (&lab.pod, POD)));
+            round_trips(&lab.pod, times);
+            lab.set(None);
+        }
+    }
+    table(&[
+        "in place",
+        "packets/s from the pod",
+        "ratio",
+        "packets/s to the pod",
+        "ratio",
+        "round trip p50",
+        "ratio",
+        "p99",
+        "ratio",
+    ]);
+    let mut base = None;
+    for ((name, _), (sent, received, times)) in states.iter().zip(&mut figures) {
+        let (sent, received, [p50, p99]) = (median(sent), median(received), percentiles(times));
+        let (all_sent, all_received, first_p50, first_p99) = *base.get_or_insert((sent, received, p50, p99));
+        let of = |time: Duration, first: Duration| time.as_secs_f64() / first.as_secs_f64();
+        println!(
+            "| {name} | {sent:.0} | {:.2} | {received:.0} | {:.2} | {} | {:.2} | {} | {:.2} |",
+            sent / all_sent,
+            received / all_received,
+            show(p50),
+            of(p50, first_p50),
+            show(p99),
+            of(p99, first_p99),
+        );
+    }
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    *figures.get(figures.len() / 2).unwrap()
+}
+
+/// Small datagrams that reach the other end's socket each second. Nobody reads them there, so that no second processor
+/// counts: what does not fit into the socket is counted by the kernel.
+fn flood((from, source): (&NetNs, &str), (to, destination): (&NetNs, &str)) -> f64 {
+    let receiver = to.run_in(|| UdpSocket::bind(at(destination, PORT)).unwrap()).unwrap();
+    let socket = from.run_in(|| UdpSocket::bind(at(source, 0)).unwrap()).unwrap();
+    socket.connect(receiver.local_addr().unwrap()).unwrap();
+    let data = [0; DATAGRAM];
+    let datagrams = [[IoSlice::new(&data)]; BATCH];
+    let nowhere = [None::<SockaddrStorage>; BATCH];
+    let mut headers = MultiHeaders::preallocate(BATCH, None);
+    let before = arrived(to);
+    let begun = Instant::now();
+    while begun.elapsed() < SPAN {
+        // A device that is behind is what is looked for.
+        drop(sendmmsg(socket.as_raw_fd(), &mut headers, &datagrams, nowhere, [], MsgFlags::empty()));
+    }
+    (arrived(to) - before) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Datagrams that found their socket full so far.
+fn arrived(namespace: &NetNs) -> u64 {
+    let text = namespace.run_in(|| fs::read_to_string("/proc/thread-self/net/snmp").unwrap()).unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    pairs.find(|(name, _)| *name == "RcvbufErrors").unwrap().1.parse().unwrap()
+}
+
+/// The untouched peer sends every datagram back.
+fn echo(peer: &NetNs) {
+    let socket = peer.run_in(|| UdpSocket::bind(at(UNTOUCHED, PORT + 1)).unwrap()).unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; DATAGRAM];
+        while let Ok((length, sender)) = socket.recv_from(&mut buffer) {
+            socket.send_to(buffer.get(..length).unwrap(), sender).unwrap();
+        }
+    });
+}
+
+fn round_trips(pod: &NetNs, times: &mut Vec<Duration>) {
+    let socket = pod.run_in(|| UdpSocket::bind(at(POD, 0)).unwrap()).unwrap();
+    socket.connect(at(UNTOUCHED, PORT + 1)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    for _ in 0..PINGS {
+        times.push(timed(|| {
+            socket.send(&[0; DATAGRAM]).unwrap();
+            socket.recv(&mut [0; DATAGRAM]).expect("the untouched peer answers");
+        }));
+    }
+}
