@@ -143,7 +143,7 @@ impl Cluster {
     }
 }
 
-async fn beat(leases: Api<Lease>, beats: Arc<AtomicBool>) {
+async fn beat(leases: Api<Lease>, beats: Arc<AtomicBool>) -> ! {
     let mut tick = tokio::time::interval(BEAT);
     loop {
         tick.tick().await;
@@ -175,9 +175,8 @@ fn networks(fault: &Fault) -> Vec<(&'static str, Value)> {
         all.push(("delay", network(rule(fault.egress), rule(fault.ingress))));
     }
     if let Some(wall) = fault.wall {
-        let rule = |there: bool| match there {
-            false => Value::Null,
-            true => json!({"action": "Drop", "peers": peers(To::Wall)}),
+        let rule = |is_there: bool| {
+            if is_there { json!({"action": "Drop", "peers": peers(To::Wall)}) } else { Value::Null }
         };
         all.push(("wall", network(rule(wall != Wall::Ingress), rule(wall != Wall::Egress))));
     }

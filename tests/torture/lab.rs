@@ -192,7 +192,7 @@ fn witness(namespace: &NetNs) -> String {
 
 fn echo(namespace: &NetNs, address: &str) {
     let socket = namespace.run_in(|| UdpSocket::bind(at(address, PORT)).unwrap()).unwrap();
-    thread::spawn(move || {
+    thread::spawn(move || -> ! {
         let mut buffer = [0; 64];
         loop {
             // An error is about a datagram before this one.

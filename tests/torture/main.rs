@@ -11,6 +11,7 @@
     clippy::disallowed_methods,
     reason = "tests build their networks with ip, start programs, and sleep"
 )]
+#![expect(clippy::indexing_slicing, reason = "the simulated API server's are")]
 #![expect(clippy::print_stderr, reason = "what was skipped or measured must be seen")]
 
 mod cluster;
@@ -58,7 +59,7 @@ fn every_fault_is_gone_in_time_whatever_is_killed() {
             let own = seed.wrapping_add(number);
             let plan = Plan::draw(&mut StdRng::seed_from_u64(own));
             match world.round(number, &plan) {
-                Ok(took) => summary.add(took),
+                Ok(took) => summary.add(&took),
                 Err(breach) => panic!(
                     "round {number} of SQUALL_SEED={seed} (the first of SQUALL_SEED={own}): {breach}\n{plan:#?}\n{}",
                     world.listing()

@@ -122,7 +122,9 @@ impl World {
             if victim == Victim::Daemon {
                 of_daemon = Instant::now();
             }
-            found.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+            for pid in found {
+                signal(pid, Signal::SIGKILL);
+            }
             self.killed.push((victim, changed.elapsed().as_millis()));
         }
         (of_daemon, Instant::now())
@@ -173,10 +175,10 @@ impl World {
 
     fn no_helper(&self, why: &str) -> Result<(), String> {
         let helpers = [Victim::Guardian, Victim::Shaper].map(|victim| (victim, self.daemons.find(victim)));
-        match helpers.iter().all(|(_, found)| found.is_empty()) {
-            true => Ok(()),
-            false => Err(format!("helpers {why}: {helpers:?}")),
+        if helpers.iter().all(|(_, found)| found.is_empty()) {
+            return Ok(());
         }
+        Err(format!("helpers {why}: {helpers:?}"))
     }
 
     /// The daemon lives.
@@ -215,7 +217,9 @@ impl World {
             present(&mut self.lab, &self.cluster, &self.daemons, &fault)
         })?;
         for victim in [Victim::Guardian, Victim::Daemon] {
-            self.daemons.find(victim).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+            for pid in self.daemons.find(victim) {
+                signal(pid, Signal::SIGKILL);
+            }
         }
         self.daemons.ended();
         self.lab.half_undo();
@@ -246,7 +250,9 @@ impl World {
 
     fn stop(&mut self) -> Result<(), String> {
         let asked = Instant::now();
-        self.daemons.find(Victim::Daemon).into_iter().for_each(|pid| signal(pid, Signal::SIGTERM));
+        for pid in self.daemons.find(Victim::Daemon) {
+            signal(pid, Signal::SIGTERM);
+        }
         let status = self.daemons.ended();
         if !status.success() || asked.elapsed() > PATIENCE {
             return Err(format!("an orderly end gave {status} after {:?}", asked.elapsed()));

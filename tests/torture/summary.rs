@@ -27,7 +27,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn add(&mut self, took: Took) {
+    pub(crate) fn add(&mut self, took: &Took) {
         let mut kind = took.killed.clone();
         kind.sort_unstable();
         let (rounds, slowest) = self.kinds.entry(kind).or_default();
