@@ -122,8 +122,23 @@ pub(crate) fn draw(seed: u64) -> Vec<Op> {
     ];
     let length = rng.random_range(3..15);
     let mut ops = vec![create(&mut rng)];
+    if pods && rng.random_bool(0.08) {
+        storm(&mut rng, &mut ops);
+    }
     ops.extend((0..length).map(|_| one(&mut rng, &weights)));
     ops
+}
+
+/// Pods that do not last: more of them are replaced, each after the longest wait, than an experiment follows.
+fn storm(rng: &mut StdRng, ops: &mut Vec<Op>) {
+    if let [Op::Create(plan)] = &mut ops[..] {
+        plan.seconds = None;
+        plan.paused = false;
+    }
+    for _ in 0..10 {
+        ops.push(Op::ReplacePod(rng.random_range(0..PODS), rng.random_range(0..NODES)));
+        ops.push(Op::Advance(rng.random_range(150..300)));
+    }
 }
 
 fn one(rng: &mut StdRng, weights: &[u32]) -> Op {
