@@ -5,6 +5,7 @@
 //! All of it is in namespaces of the test's own, process numbers included, so that nothing outlives it.
 //!
 //! `SQUALL_ROUNDS` says how many rounds, `SQUALL_SEED` where the draws begin: round r of seed s is round 0 of seed s + r.
+//! `SQUALL_SLOWER` says how many times slower the machine is than an ordinary one.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
 #![expect(
@@ -52,7 +53,8 @@ fn every_fault_is_gone_in_time_whatever_is_killed() {
         let seed = variable("SQUALL_SEED").unwrap_or_else(rand::random);
         let rounds = variable("SQUALL_ROUNDS").unwrap_or(ROUNDS);
         eprintln!("torture: SQUALL_SEED={seed} SQUALL_ROUNDS={rounds}");
-        let mut world = World::new();
+        let slower = variable("SQUALL_SLOWER").unwrap_or(1).try_into().unwrap();
+        let mut world = World::new(slower);
         let mut summary = Summary::default();
         let begun = Instant::now();
         for number in 0..rounds {

@@ -15,9 +15,9 @@ use super::summary::Took;
 
 /// From the end of a daemon, or the start of the next one, to a network without a fault.
 const GONE: Duration = Duration::from_secs(5);
-/// From a kill to traffic that flows.
+/// From a kill to traffic that flows, on a machine of ordinary speed.
 const FLOWS: Duration = Duration::from_secs(1);
-/// From a kill of a helper, or the controller's signs of life, to the fault that is there again.
+/// From a kill of a helper to the fault that is there again, on a machine of ordinary speed.
 const BACK: Duration = Duration::from_secs(3);
 /// How long the daemon may take for what is not measured here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +31,9 @@ pub(crate) struct World {
     daemons: Daemons,
     /// What was killed in this round, after how many milliseconds.
     killed: Vec<(Victim, u128)>,
+    /// How much longer than on an ordinary machine traffic and faults may take to come back: nobody is promised how fast
+    /// they do on an emulated one. That faults go in time is.
+    slower: u32,
     _folder: TempDir,
 }
 
@@ -60,23 +63,21 @@ fn is_clear(status: &InjectionStatus) -> bool {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(slower: u32) -> Self {
         let folder = folder();
         let lab = Lab::new();
         let cluster = Cluster::new(folder.path());
         let mut daemons = Daemons::new(folder.path(), &cluster.socket);
         daemons.start();
         eprintln!("torture: this kernel has {}", if lab.netem { "netem" } else { "no netem" });
-        Self { cluster, lab, daemons, killed: Vec::new(), _folder: folder }
+        Self { cluster, lab, daemons, killed: Vec::new(), slower, _folder: folder }
     }
 
     pub(crate) fn round(&mut self, number: u64, plan: &Plan) -> Result<Took, String> {
         self.killed.clear();
         self.cluster.create(&self.lab, &plan.fault, number);
         if plan.moment != Moment::Created {
-            until(Instant::now(), PATIENCE, "the fault before the kills", || {
-                present(&mut self.lab, &self.cluster, &self.daemons, &plan.fault)
-            })?;
+            self.back(&plan.fault, Instant::now(), PATIENCE)?;
         }
         match plan.moment {
             Moment::Created => {}
@@ -86,7 +87,7 @@ impl World {
         let changed = Instant::now();
         thread::sleep(plan.wait);
         let (first, last) = self.kill(plan, changed);
-        let flows: Vec<_> = self.lab.pods.iter().map(|pod| pod.flow(FLOWS)).collect();
+        let flows: Vec<_> = self.lab.pods.iter().map(|pod| pod.flow(FLOWS * self.slower)).collect();
         let mut took = if self.has_killed(Victim::Daemon) {
             self.after_daemon(plan, first)?
         } else {
@@ -168,7 +169,7 @@ impl World {
             self.lab.clean_by_witness()?;
             self.no_helper("by a daemon that has nothing to shape")?;
             self.cluster.beat(true);
-            took.back = Some(self.back(plan.final_fault(), Instant::now())?);
+            took.back = Some(self.back(plan.final_fault(), Instant::now(), PATIENCE)?);
         }
         Ok(took)
     }
@@ -185,13 +186,15 @@ impl World {
     fn after_helpers(&mut self, plan: &Plan, killed: Instant) -> Result<Took, String> {
         let mut took = Took::default();
         if plan.moment != Moment::Deleted {
-            took.back = Some(self.back(plan.final_fault(), killed)?);
+            took.back = Some(self.back(plan.final_fault(), killed, BACK * self.slower)?);
         }
         Ok(took)
     }
 
-    fn back(&mut self, fault: &Fault, from: Instant) -> Result<Duration, String> {
-        until(from, BACK, "the fault is back", || present(&mut self.lab, &self.cluster, &self.daemons, fault))
+    fn back(&mut self, fault: &Fault, from: Instant, limit: Duration) -> Result<Duration, String> {
+        until(from, limit, "the fault is there", || {
+            present(&mut self.lab, &self.cluster, &self.daemons, fault)
+        })
     }
 
     /// Deletes what is there and waits for the daemon's word that nothing is left, which must be true.
@@ -213,9 +216,7 @@ impl World {
     fn half_undone(&mut self) -> Result<(), String> {
         let fault = Fault { pods: vec![0, 1], egress: 30, ingress: 0, wall: None };
         self.cluster.create(&self.lab, &fault, u64::MAX - 1);
-        until(Instant::now(), PATIENCE, "a fault to be half undone", || {
-            present(&mut self.lab, &self.cluster, &self.daemons, &fault)
-        })?;
+        self.back(&fault, Instant::now(), PATIENCE)?;
         for victim in [Victim::Guardian, Victim::Daemon] {
             for pid in self.daemons.find(victim) {
                 signal(pid, Signal::SIGKILL);
@@ -237,7 +238,7 @@ impl World {
         }
         let fault = Fault { pods: vec![0, 1], egress: 30, ingress: 30, wall: None };
         self.cluster.create(&self.lab, &fault, u64::MAX);
-        self.back(&fault, Instant::now() + BACK)?;
+        self.back(&fault, Instant::now(), PATIENCE)?;
         self.stop()?;
         self.daemons.start();
         self.finish()?;
@@ -317,8 +318,7 @@ fn flowed(flows: Vec<JoinHandle<Option<Duration>>>) -> Result<Duration, String> 
     let mut slowest = Duration::ZERO;
     for flow in flows {
         let flow = flow.join().unwrap();
-        slowest =
-            slowest.max(flow.ok_or_else(|| format!("no traffic flowed within {FLOWS:?} of the kills"))?);
+        slowest = slowest.max(flow.ok_or("no traffic flowed in time after the kills")?);
     }
     Ok(slowest)
 }

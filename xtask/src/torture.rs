@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         let rounds = rounds.unwrap_or(20);
         test.env("SQUALL_VM_SECONDS", rounds.saturating_mul(ROUND).saturating_add(BOOT).to_string());
         test.env("SQUALL_ROUNDS", rounds.to_string());
+        test.env("SQUALL_SLOWER", "3");
     }
     for (name, value) in [("SQUALL_ROUNDS", rounds), ("SQUALL_SEED", seed)] {
         if let Some(value) = value {
