@@ -65,6 +65,8 @@ const PEERS: [u32; 3] = [1, 100, 5_000];
 const MOST: usize = 200;
 const LEAST: usize = 10;
 const LONGEST: Duration = Duration::from_secs(4);
+/// Between two injections into one pod.
+const REST: Duration = Duration::from_millis(50);
 /// How often, and how long, packets are counted in each state of the pod's network.
 const ROUNDS: u32 = 3;
 const SPAN: Duration = Duration::from_secs(2);
@@ -110,6 +112,8 @@ struct Lab {
     backends: Backends,
     folder: tempfile::TempDir,
     process: Child,
+    /// Keeps the hooks of another network in use.
+    _elsewhere: Socket,
 }
 
 impl Lab {
@@ -130,7 +134,8 @@ impl Lab {
         let networks = PodNetworks::new(Finder::Environment, folder.path().to_owned(), Arc::default());
         let backends =
             Backends { netem: tc::probe().unwrap().is_complete(), queue: nft::probe_queue().unwrap() };
-        Self { pod, peer, interface, route, netfilter, networks, backends, folder, process }
+        let _elsewhere = hooks_elsewhere();
+        Self { pod, peer, interface, route, netfilter, networks, backends, folder, process, _elsewhere }
     }
 
     fn can_shape(&self) -> bool {
@@ -163,6 +168,17 @@ impl Drop for Lab {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
+}
+
+/// A network beside the pod's whose hooks are in use, as on every node with kube-proxy: without one the kernel rewrites its
+/// code when the first chain of a hook comes and when the last one goes (`nf_hooks_needed`, net/netfilter/core.c).
+fn hooks_elsewhere() -> Socket {
+    let mut socket = namespace().socket(Protocol::Netfilter).unwrap();
+    let mut table = layout(&shaped(), Backends { netem: true, queue: None }).unwrap().table;
+    table.sets.clear();
+    table.chains.iter_mut().for_each(|chain| chain.rules.clear());
+    nft::install(&mut socket, &table).unwrap();
+    socket
 }
 
 fn plan(rule: NetworkRule, both: bool) -> NetworkPlan {
@@ -320,6 +336,8 @@ fn as_the_daemon_does(lab: &mut Lab, folder: &Path, what: &str, plan: &NetworkPl
     let mut journal = Journal::open(folder.path(), "this boot").unwrap();
     let mut steps = BTreeMap::<_, Vec<Duration>>::new();
     let ours = || {
+        // The kernel lets go of the last round's table: another pod would not wait for that.
+        thread::sleep(REST);
         let begun = Instant::now();
         let mut last = begun;
         let mut done = |step: &'static str| {
