@@ -134,8 +134,18 @@ impl Lab {
         let networks = PodNetworks::new(Finder::Environment, folder.path().to_owned(), Arc::default());
         let backends =
             Backends { netem: tc::probe().unwrap().is_complete(), queue: nft::probe_queue().unwrap() };
-        let _elsewhere = hooks_elsewhere();
-        Self { pod, peer, interface, route, netfilter, networks, backends, folder, process, _elsewhere }
+        Self {
+            pod,
+            peer,
+            interface,
+            route,
+            netfilter,
+            networks,
+            backends,
+            folder,
+            process,
+            _elsewhere: hooks_elsewhere(),
+        }
     }
 
     fn can_shape(&self) -> bool {
