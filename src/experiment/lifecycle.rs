@@ -29,12 +29,9 @@ use crate::api::{
 /// How long after its time a daemon that could end a run on its own has to say so.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Beyond the lease, how long a daemon that does not answer is waited for.
+/// Beyond the lease, how long a daemon is waited for that does not answer, or that answers that it cannot undo once
+/// the experiment itself is deleted: a deletion has an end in every case.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// Beyond the lease, how long a daemon that answers that it cannot undo is waited for once the experiment
-/// itself is deleted: long enough to be seen, and an end.
-const GIVE_UP: Duration = Duration::from_mins(5);
 
 /// The `wanted` of a daemon that holds the fault to be due.
 pub const PRESENT: &str = "Present";
@@ -358,16 +355,18 @@ fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> 
         return Some(Release::Unread(format!("node {node} is gone, and its faults with it")));
     }
     let lease = injection.spec.effective_lease();
+    if now < after(deleted.0, lease.saturating_add(SILENCE)) {
+        return None;
+    }
     // A daemon that answers that it cannot undo is believed: something is left.
-    if answered.is_none() && now >= after(deleted.0, lease.saturating_add(SILENCE)) {
+    if answered.is_none() {
         return Some(Release::Unread(format!(
             "the daemon of node {node} did not answer; its lease of {} is over, so it has undone the fault, \
              but nobody has read that back: look at the node with squall doctor",
             GoDuration::from_std(lease)
         )));
     }
-    let patience = lease.saturating_add(GIVE_UP);
-    (last && now >= after(deleted.0, patience)).then_some(Release::Left)
+    last.then_some(Release::Left)
 }
 
 fn deletion(injection: &Injection) -> Option<Action> {
@@ -385,8 +384,7 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         if !has_finalizer(chaos.metadata(), RECORDS_FINALIZER) {
             return Vec::new();
         }
-        let note = "deleted; nothing of it is left";
-        return vec![Action::RemoveFinalizer, Action::Emit(Event::normal("Deleted", note))];
+        return vec![Action::RemoveFinalizer, Action::Emit(Event::normal("Deleted", "deleted"))];
     }
     let releases: Option<Vec<Release>> =
         injections.iter().map(|injection| release(injection, world, *now, chaos.is_deleted())).collect();
@@ -436,6 +434,14 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         actions.extend(held.map(|injection| Action::ReleaseInjection(injection.name_any())));
     }
     actions.extend(events);
+    actions.extend(releases.iter().flatten().zip(*injections).filter_map(|(why, injection)| {
+        let node = &injection.spec.node;
+        let note = format!(
+            "something of it is left on node {node}, whose daemon goes on trying to undo it: look at its log, and at \
+             the node with squall doctor"
+        );
+        (*why == Release::Left).then(|| Action::Emit(Event::warning("Failed", note)))
+    }));
     actions
 }
 

@@ -319,14 +319,19 @@ fn a_daemon_that_cannot_undo_is_believed_but_not_for_ever() {
     cluster.daemons();
     let stuck = cluster.injections.iter_mut().find(|injection| injection.spec.node == "n1").unwrap();
     stuck.status.as_mut().unwrap().targets[0].phase = TargetPhase::Stuck;
-    cluster.wait(329);
+    cluster.wait(39);
     cluster.settle();
     assert_eq!(cluster.injections.len(), 2, "something is left: nothing is let go");
     let held = cluster.status();
     assert_eq!(held.condition(ConditionKind::AllRecovered).unwrap().status, "False");
     cluster.wait(1);
     cluster.settle();
-    assert!(cluster.chaos.is_none(), "the lease and five minutes are over");
+    assert!(cluster.chaos.is_none(), "the lease and ten seconds are over");
+    assert_eq!(
+        cluster.events[cluster.events.len() - 2..],
+        ["Failed", "Deleted"],
+        "that something is left is said"
+    );
 }
 
 #[test]

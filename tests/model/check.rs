@@ -19,11 +19,8 @@ use crate::world::{RECOVERY, Sim, TICK, Verdict, is_on};
 /// Clocks are exact here; what is allowed for is the rounding of texts.
 const ROUNDING: Duration = Duration::from_millis(5);
 
-/// Beyond its lease, how long a silent daemon is waited for.
+/// Beyond its lease, how long a daemon is waited for that is silent, or that says it cannot undo.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// Beyond its lease, how long a daemon that says it cannot undo is waited for.
-const GIVE_UP: Duration = Duration::from_mins(5);
 
 /// One Injection's use of its time.
 #[derive(Clone, Debug)]
@@ -312,13 +309,6 @@ impl Sim {
         let leases = self.api.injections.values().map(|injection| injection.spec.effective_lease());
         let longest = leases.max().unwrap_or_default() + SILENCE + TICK;
         self.wait_until_empty(longest)?;
-        let stuck = |injection: &Arc<Injection>| {
-            let status = injection.status.as_ref();
-            status.is_some_and(|status| !status.all_clear() && status.wanted.as_deref() == Some("Deleted"))
-        };
-        if self.api.injections.values().any(stuck) {
-            self.wait_until_empty(GIVE_UP)?;
-        }
         if !self.is_empty() {
             return Err(format!("objects are stuck at {:?}: {}", self.now, self.api));
         }
