@@ -248,7 +248,7 @@ fn namespace_of(pod: &str, process: &Process) -> Result<Option<NetNs>, FaultErro
 
 /// Closes a pod's network on a thread of its own, because the next pod should not wait for it: after a table was removed,
 /// the kernel lets the end of a netfilter socket wait until no packet can see that table any more (`nft_rcv_nl_event`,
-/// net/netfilter/nf_tables_api.c), some 10 ms.
+/// `net/netfilter/nf_tables_api.c`), some 10 ms.
 fn close(network: PodNetwork) {
     let closing = thread::Builder::new().name("close".to_owned()).spawn(move || drop(network));
     if let Err(error) = closing {
