@@ -150,7 +150,7 @@ impl Encoder<'_> {
             .be32(NFTA_SET_KEY_LEN, length)
             .be32(NFTA_SET_ID, id);
         // With its size known, a set of hosts is a hash table that never grows. One that grows does so behind our back, and
-        // what is listed meanwhile has some members twice and others not at all (net/netfilter/nft_set_hash.c).
+        // what is listed meanwhile has some members twice and others not at all (`net/netfilter/nft_set_hash.c`).
         if set.flags & NFT_SET_INTERVAL == 0
             && let Some(size) = u32::try_from(set.elements.len()).ok().filter(|size| *size > 0)
         {

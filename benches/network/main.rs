@@ -16,26 +16,25 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures are to be seen")]
 #![expect(clippy::cast_precision_loss, reason = "fewer than 2^52 packets are sent")]
 
-#[path = "../tests/sandbox/mod.rs"]
+#[path = "../../tests/sandbox/mod.rs"]
 mod sandbox;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{IoSlice, Write as _};
+use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
-use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use sandbox::{at, connect, in_sandbox, ip, namespace};
-use serde_json::json;
 use squall::api::{Delay, NetworkEffect, NetworkEnd, NetworkRule, Peer, Shaping};
 use squall::daemon::faults::network::PodNetworks;
 use squall::daemon::journal::{Journal, Record};
@@ -50,6 +49,9 @@ use squall::network::netem::Netem;
 use squall::network::plan::{ActiveFault, NetworkPlan};
 use squall::network::qdisc::QdiscTree;
 use squall::network::table::{Family, TablePlan};
+use tools::{
+    MATCH_SET, compare, ipset_list, nft_json, percentiles, rule_for_each, show, table, timed, tools,
+};
 
 const POD: &str = "10.79.0.1";
 /// The peer that is shaped.
@@ -61,10 +63,6 @@ const PORT: u16 = 7001;
 const UID: &str = "benchmark";
 /// How many peers the partitions have.
 const PEERS: [u32; 3] = [1, 100, 5_000];
-/// Both sides of a comparison are measured until there are so many times or so long has passed, but a few times at least.
-const MOST: usize = 200;
-const LEAST: usize = 10;
-const LONGEST: Duration = Duration::from_secs(4);
 /// Between two injections into one pod.
 const REST: Duration = Duration::from_millis(50);
 /// How often, and how long, packets are counted in each state of the pod's network.
@@ -87,7 +85,9 @@ fn main() -> ExitCode {
         table(&["", "ours p50", "p99", "the tools", "theirs p50", "p99", "times faster", "goal"]);
         calls_alone(&mut lab);
         // On what has to be waited for, and in memory, where a boot ends what a boot's records are good for.
-        for folder in [lab.folder.path().to_owned(), "/dev/shm".into()] {
+        let mut folders = vec![lab.folder.path().to_owned(), PathBuf::from("/dev/shm")];
+        folders.dedup_by_key(|folder| is_in_memory(folder));
+        for folder in folders {
             as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1));
             if lab.can_shape() {
                 as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped());
@@ -221,85 +221,6 @@ fn table_of(plan: &NetworkPlan) -> TablePlan {
     layout(plan, Backends::default()).unwrap().table
 }
 
-// ---- ours and theirs -------------------------------------------------------------------------
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let begun = Instant::now();
-    work();
-    begun.elapsed()
-}
-
-/// Runs programs one after another in the pod's namespace, each with its standard input: how long all of them took, or
-/// why one failed.
-fn tools(pod: &NetNs, commands: &[(&str, &str)]) -> Result<Duration, String> {
-    let all = || {
-        let begun = Instant::now();
-        commands.iter().try_for_each(|(line, input)| tool(line, input)).map(|()| begun.elapsed())
-    };
-    pod.run_in(all).unwrap()
-}
-
-fn tool(line: &str, input: &str) -> Result<(), String> {
-    let (program, arguments) = line.split_once(' ').unwrap();
-    let mut command = Command::new(program);
-    command.args(arguments.split(' ')).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
-    // One that fails reads no further; its status says so.
-    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program}: {}", text.lines().next().unwrap_or("failed").replace('|', "/")))
-}
-
-/// A row of the table: ours and theirs by turns, after each was tried once.
-fn compare(
-    what: &str,
-    tool: &str,
-    goal: &str,
-    mut ours: impl FnMut() -> Duration,
-    mut theirs: impl FnMut() -> Result<Duration, String>,
-) {
-    if let Err(reason) = theirs() {
-        eprintln!("SKIPPED: {what}, {tool}: {reason}");
-        println!("| {what} | – | – | {tool} | not here: {reason} | – | – | {goal} |");
-        return;
-    }
-    ours();
-    let (mut times, mut their_times) = (Vec::new(), Vec::new());
-    let begun = Instant::now();
-    while times.len() < LEAST || times.len() < MOST && begun.elapsed() < LONGEST {
-        times.push(ours());
-        their_times.push(theirs().unwrap());
-    }
-    let ([p50, p99], [their_p50, their_p99]) = (percentiles(&mut times), percentiles(&mut their_times));
-    let ratio = their_p50.as_secs_f64() / p50.as_secs_f64();
-    let cells = [p50, p99, their_p50, their_p99].map(show);
-    let [p50, p99, their_p50, their_p99] = &cells;
-    println!("| {what} | {p50} | {p99} | {tool} | {their_p50} | {their_p99} | {ratio:.1} | {goal} |");
-}
-
-fn table(headings: &[&str]) {
-    println!("\n| {} |\n|{}", headings.join(" | "), "---|".repeat(headings.len()));
-}
-
-/// p50 and p99.
-fn percentiles(times: &mut [Duration]) -> [Duration; 2] {
-    times.sort_unstable();
-    [50, 99].map(|percent| *times.get((times.len() * percent / 100).min(times.len() - 1)).unwrap())
-}
-
-fn show(time: Duration) -> String {
-    let microseconds = time.as_secs_f64() * 1e6;
-    match microseconds {
-        ..100.0 => format!("{microseconds:.1} µs"),
-        ..10_000.0 => format!("{microseconds:.0} µs"),
-        _ => format!("{:.1} ms", microseconds / 1e3),
-    }
-}
-
 // ---- one injection and its end ---------------------------------------------------------------
 
 /// Calls into the kernel and nothing else.
@@ -372,14 +293,17 @@ fn as_the_daemon_does(lab: &mut Lab, folder: &Path, what: &str, plan: &NetworkPl
         done("7 journal: over");
         begun.elapsed()
     };
-    let kind = fstatfs(fs::File::open(folder.path()).unwrap()).unwrap().filesystem_type();
-    let disk = if kind == TMPFS_MAGIC { "in memory" } else { "on disk" };
+    let disk = if is_in_memory(folder.path()) { "in memory" } else { "on disk" };
     let all = format!("as the daemon does, journal {disk}: {what}");
     compare(&all, &tc_name, "≥ 5", ours, || tools(pod, &[(&add, ""), ("tc qdisc del dev a0 root", "")]));
     for (step, mut times) in steps {
         let [p50, p99] = percentiles(&mut times).map(show);
         println!("| … step {step} | {p50} | {p99} | | | | | |");
     }
+}
+
+fn is_in_memory(folder: &Path) -> bool {
+    statfs(folder).unwrap().filesystem_type() == TMPFS_MAGIC
 }
 
 fn record(before: Before) -> Record {
@@ -433,46 +357,6 @@ fn partitions(lab: &mut Lab) {
             tools(pod, &[("iptables -F", "")]).map(|_| time)
         });
     }
-}
-
-/// The same as our table, for `nft -j -f -`; both chains look into one set.
-fn nft_json(count: u32) -> String {
-    let mut commands = vec![
-        json!({"add": {"table": {"family": "inet", "name": "other"}}}),
-        json!({"add": {"set": {"family": "inet", "table": "other", "name": "peers", "type": "ipv4_addr",
-            "elem": peers(count).map(|peer| peer.to_string()).collect::<Vec<_>>()}}}),
-    ];
-    for (chain, hook, device, address) in
-        [("egress", "output", "oifname", "daddr"), ("ingress", "prerouting", "iifname", "saddr")]
-    {
-        let is = |left, right| json!({"match": {"op": "==", "left": left, "right": right}});
-        commands.push(json!({"add": {"chain": {"family": "inet", "table": "other", "name": chain,
-            "type": "filter", "hook": hook, "prio": -300, "policy": "accept"}}}));
-        commands.push(json!({"add": {"rule": {"family": "inet", "table": "other", "chain": chain, "expr": [
-            is(json!({"meta": {"key": device}}), "a0"),
-            is(json!({"payload": {"protocol": "ip", "field": address}}), "@peers"),
-            json!({"counter": {"packets": 0, "bytes": 0}}),
-            json!({"drop": null}),
-        ]}}}));
-    }
-    json!({"nftables": commands}).to_string()
-}
-
-fn ipset_list(count: u32) -> String {
-    let mut text = "create peers hash:ip family inet hashsize 8192 maxelem 65536\n".to_owned();
-    peers(count).for_each(|peer| writeln!(text, "add peers {peer}").unwrap());
-    text
-}
-
-const MATCH_SET: &str = "*filter\n-A OUTPUT -o a0 -m set --match-set peers dst -j DROP\n\
-     -A INPUT -i a0 -m set --match-set peers src -j DROP\nCOMMIT\n";
-
-fn rule_for_each(count: u32) -> String {
-    let mut text = "*filter\n".to_owned();
-    for peer in peers(count) {
-        writeln!(text, "-A OUTPUT -o a0 -d {peer} -j DROP\n-A INPUT -i a0 -s {peer} -j DROP").unwrap();
-    }
-    text + "COMMIT\n"
 }
 
 // ---- who is not meant ------------------------------------------------------------------------
