@@ -13,7 +13,7 @@ mod sandbox;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
@@ -71,6 +71,11 @@ fn in_lab(name: &str, test: impl FnOnce(Lab)) {
     });
 }
 
+/// The program that is the shaper: the one of this build, unless the environment names another.
+fn program() -> PathBuf {
+    std::env::var_os("SQUALL_BIN").map_or(env!("CARGO_BIN_EXE_squall").into(), PathBuf::from)
+}
+
 fn lab(flavour: QueueFlavour) -> Lab {
     let (pod, peer) = (namespace(), namespace());
     connect(Some(&pod), "a0", &peer, "b0");
@@ -85,7 +90,7 @@ fn lab(flavour: QueueFlavour) -> Lab {
     let netfilter = pod.socket(Protocol::Netfilter).unwrap();
     let (end, ended) = mpsc::channel();
     let on_end = move || end.send(()).unwrap();
-    let shaper = Shaper::start_program(Path::new(env!("CARGO_BIN_EXE_squall")), on_end).unwrap();
+    let shaper = Shaper::start_program(&program(), on_end).unwrap();
     let lab = Lab { pod, peer, netfilter, shaper, ended, flavour, plan: plan(flavour, &[]) };
     for address in [NEAR4, FAR4, NEAR6, FAR6] {
         // Right after an interface came up its first packets may be lost, to neighbour discovery above all.
@@ -608,9 +613,7 @@ fn a_killed_shaper_lets_traffic_flow() {
 
         // Another one takes over the rules as they are.
         let (end, ended) = mpsc::channel();
-        lab.shaper =
-            Shaper::start_program(Path::new(env!("CARGO_BIN_EXE_squall")), move || end.send(()).unwrap())
-                .unwrap();
+        lab.shaper = Shaper::start_program(&program(), move || end.send(()).unwrap()).unwrap();
         lab.ended = ended;
         lab.shape(&[spec(Direction::Egress, delay(20))]);
         assert!(quantile(&lab.outbound(NEAR4, 50, Duration::from_millis(1)), 0.0) >= 20.0);
@@ -628,7 +631,7 @@ fn a_shaper_ends_with_its_daemon() {
     let name = "a_shaper_ends_with_its_daemon";
     if std::env::var_os(DAEMON).is_some() {
         // The daemon of the test below: it is killed here.
-        let shaper = Shaper::start_program(Path::new(env!("CARGO_BIN_EXE_squall")), || {}).unwrap();
+        let shaper = Shaper::start_program(&program(), || {}).unwrap();
         eprintln!("shaper {}", shaper.id());
         thread::sleep(6 * PATIENCE);
         return;

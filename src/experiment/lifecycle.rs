@@ -436,11 +436,11 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
     actions.extend(events);
     actions.extend(releases.iter().flatten().zip(*injections).filter_map(|(why, injection)| {
         let node = &injection.spec.node;
-        let note = format!(
+        let text = format!(
             "something of it is left on node {node}, whose daemon goes on trying to undo it: look at its log, and at \
              the node with squall doctor"
         );
-        (*why == Release::Left).then(|| Action::Emit(Event::warning("Failed", note)))
+        (*why == Release::Left).then(|| Action::Emit(Event::warning("Failed", text)))
     }));
     actions
 }
