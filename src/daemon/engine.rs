@@ -488,7 +488,7 @@ impl<K: Kernel> Engine<K> {
 }
 
 /// An error with every cause, on one line.
-pub(super) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::daemon::engine::error_chain;
 use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::tc::Root;
 use crate::network::plan::NetworkPlan;
@@ -81,13 +82,7 @@ impl FaultError {
 
     /// With every cause, on one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        error_chain(self)
     }
 }
 

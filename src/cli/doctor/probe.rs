@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Out;
 use crate::cli::exit::{Exit, Result};
+use crate::daemon::engine::error_chain;
 use crate::daemon::sys::netlink::Protocol;
 use crate::daemon::sys::netns::NetNs;
 use crate::daemon::sys::{nft, proc, tc};
@@ -82,10 +83,10 @@ fn table() -> std::result::Result<(), String> {
         sets: Vec::new(),
         chains: Vec::new(),
     };
-    let namespace = NetNs::scratch().map_err(|error| chain(&error))?;
-    let mut socket = namespace.socket(Protocol::Netfilter).map_err(|error| chain(&error))?;
-    nft::install(&mut socket, &plan).map_err(|error| chain(&error))?;
-    let tables = nft::list_tables(&mut socket).map_err(|error| chain(&error))?;
+    let namespace = NetNs::scratch().map_err(|error| error_chain(&error))?;
+    let mut socket = namespace.socket(Protocol::Netfilter).map_err(|error| error_chain(&error))?;
+    nft::install(&mut socket, &plan).map_err(|error| error_chain(&error))?;
+    let tables = nft::list_tables(&mut socket).map_err(|error| error_chain(&error))?;
     if tables.iter().any(|table| table.name == plan.name && table.owner.is_some()) {
         Ok(())
     } else {
@@ -94,21 +95,14 @@ fn table() -> std::result::Result<(), String> {
 }
 
 fn netem() -> std::result::Result<Netem, String> {
-    let support = tc::probe().map_err(|error| chain(&error))?;
+    let support = tc::probe().map_err(|error| error_chain(&error))?;
     Ok(Netem { netem: support.netem, prio: support.prio })
 }
 
 fn queue() -> std::result::Result<Option<Flavour>, String> {
-    let flavour = nft::probe_queue().map_err(|error| chain(&error))?;
+    let flavour = nft::probe_queue().map_err(|error| error_chain(&error))?;
     Ok(flavour.map(|flavour| match flavour {
         QueueFlavour::Native => Flavour::Native,
         QueueFlavour::Compat => Flavour::Compat,
     }))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

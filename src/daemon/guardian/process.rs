@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::{Answer, FOR_EVER, LOCK, RETRY_EVERY, Request, UNDO_WITHIN};
+use crate::daemon::engine::error_chain;
 use crate::daemon::sys::channel::Channel;
 use crate::daemon::sys::netlink::{Protocol, Socket};
 use crate::daemon::sys::netns::{NetNs, NetNsError, NetNsId};
@@ -82,7 +83,7 @@ fn obey(all: &mut All, message: &[u8], descriptors: Vec<OwnedFd>) -> Answer {
                 let namespace = NetNs::from_fd(fd)?;
                 Ok((namespace.id(), namespace.socket(Protocol::Route)?))
             };
-            let (id, socket) = open().map_err(|error| chain(&error))?;
+            let (id, socket) = open().map_err(|error| error_chain(&error))?;
             all.insert((id, interface), Watched { socket, root });
         }
         Request::Release { namespace, interface } => drop(all.remove(&(namespace, interface))),
@@ -115,11 +116,11 @@ fn undo(mut all: All) {
                 Ok(()) => false,
                 // It is away, and no second attempt makes something better of what was there.
                 Err(error @ tc::TcError::NotRestored { .. }) => {
-                    say(&format!("interface {interface} of {namespace}: {}", chain(&error)));
+                    say(&format!("interface {interface} of {namespace}: {}", error_chain(&error)));
                     false
                 }
                 Err(error) => {
-                    say(&format!("interface {interface} of {namespace}: {}", chain(&error)));
+                    say(&format!("interface {interface} of {namespace}: {}", error_chain(&error)));
                     true
                 }
             }
@@ -134,14 +135,4 @@ fn undo(mut all: All) {
 /// Tells whoever still reads what the daemon wrote: not by the log, which would complain about a closed pipe.
 fn say(text: &str) {
     drop(writeln!(io::stderr(), "squall guardian: {text}"));
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
