@@ -5,6 +5,7 @@
 //!
 //! * [`api`] – the objects; [`manifest`] – text to objects; [`experiment`] and [`network`] – what they
 //!   mean. Pure: no input, no output.
+//! * [`report`] – what there is to say about experiments, pure as well; [`operations`] – what can be done to them.
 //! * [`cli`] – the verbs. [`controller`] – turns experiments into Injections. [`daemon`] – runs on every
 //!   node and makes its kernel look like the Injections of that node.
 //! * `playground` – a three-node cluster in one rootless sandbox (feature `playground`).
@@ -20,6 +21,8 @@ pub mod daemon;
 pub mod experiment;
 pub mod manifest;
 pub mod network;
+pub mod operations;
 pub mod paths;
 #[cfg(feature = "playground")]
 pub mod playground;
+pub mod report;

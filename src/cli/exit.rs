@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::report::Trouble;
+
 /// The exit codes of all verbs; scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -68,11 +70,7 @@ impl Failure {
 
     /// An answer of the API server; `doing` is what was tried: "create networkchaos/partition".
     pub(crate) fn api(doing: impl fmt::Display, error: &kube::Error) -> Self {
-        let failure = Self::message(why(error)).context(format!("cannot {doing}"));
-        match cure(error) {
-            Some(cure) => failure.cure(cure),
-            None => failure,
-        }
+        Trouble::api(doing, error).into()
     }
 
     /// Puts what was tried in front of why it failed.
@@ -107,6 +105,16 @@ impl Failure {
     }
 }
 
+impl From<Trouble> for Failure {
+    fn from(Trouble { what, why, cure }: Trouble) -> Self {
+        let failure = match why {
+            Some(why) => Self::message(why).context(what),
+            None => Self::message(what),
+        };
+        Self { cure, ..failure }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error)
@@ -133,32 +141,6 @@ impl fmt::Display for Failure {
             }
         }
         self.cure.as_ref().map_or(Ok(()), |cure| write!(f, "\n  to do: {cure}"))
-    }
-}
-
-/// The one sentence in a client's error that tells something: the server's message, or the innermost cause.
-pub(crate) fn why(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
-fn cure(error: &kube::Error) -> Option<&'static str> {
-    match error {
-        kube::Error::Api(status) => match status.code {
-            401 => Some("log in again, or check the user of this context in the kubeconfig"),
-            403 => Some("ask for the right, or use another context: --context"),
-            _ => None,
-        },
-        kube::Error::Service(_) | kube::Error::HyperError(_) => {
-            Some("is it running? `squall doctor` shows which API server is meant and what it answers")
-        }
-        _ => None,
     }
 }
 

@@ -2,28 +2,26 @@
 //!
 //! The write goes first; everything else that the verb does is telling what became of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::ListParams;
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::{Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, ResourceExt};
 
+use super::Out;
 use super::exit::{EXIT_CODES, Exit, Failure, Result};
 use super::wait::Wait;
 use super::world::{World, WorldArgs};
-use super::{Out, follow};
 use crate::api::{Halt, HaltSpec, Injection, SYSTEM_NAMESPACE};
 use crate::daemon::halt_file;
 use crate::experiment::lifecycle::PRESENT;
 use crate::experiment::wanted::HaltScope;
-
-/// What the API server makes names from where none is given.
-const NAME_BASE: &str = "halt-";
+use crate::operations::{follow, halt};
+use crate::report::stopped;
 
 /// Undo every fault at once, and let none start until it is released
 ///
@@ -91,20 +89,15 @@ impl Args {
     async fn create(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
         let spec = HaltSpec { namespaces: self.namespace, reason: self.reason };
         let scope = HaltScope::from(&spec);
-        let mut halt = Halt::new(self.name.as_deref().unwrap_or_default(), spec);
-        if self.name.is_none() {
-            halt.metadata.name = None;
-            halt.metadata.generate_name = Some(NAME_BASE.to_owned());
-        }
         let world = World::find(world).await?;
         world.announce(out);
-        let halts: Api<Halt> = Api::all(world.client.clone());
-        let injections: Api<Injection> = Api::namespaced(world.client, SYSTEM_NAMESPACE);
+        let injections: Api<Injection> = Api::namespaced(world.client.clone(), SYSTEM_NAMESPACE);
         // Side by side: nothing may come before the write, and what it stops is soon gone.
-        let (creation, everything) = (PostParams::default(), ListParams::default());
-        let (created, known) = futures::join!(halts.create(&creation, &halt), injections.list(&everything));
-        let created = created.map_err(|error| failed("create a Halt", &error))?;
-        let label = label(&created);
+        let everything = ListParams::default();
+        let write = halt::create(&world.client, spec, self.name.as_deref());
+        let (created, known) = futures::join!(write, injections.list(&everything));
+        let name = created?;
+        let label = halt::label(&name);
         let what = match &scope {
             HaltScope::All => "everything".to_owned(),
             HaltScope::Namespaces(names) => format!("faults in {}", names.join(", ")),
@@ -133,7 +126,6 @@ impl Args {
             }
             out.line("nothing of it is injected")?;
         }
-        let name = created.name_any();
         out.say(&format!("nothing that it covers starts until `squall halt --release {name}`"));
         Ok(Exit::Success)
     }
@@ -141,9 +133,7 @@ impl Args {
     async fn release(&self, name: Option<&str>, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
         let world = World::find(world).await?;
         world.announce(out);
-        let halts: Api<Halt> = Api::all(world.client);
-        let known =
-            halts.list(&ListParams::default()).await.map_err(|error| failed("list the Halts", &error))?.items;
+        let known = halt::list(&world.client).await?;
         let (released, left): (Vec<_>, Vec<_>) = match (name, known.len()) {
             (Some(name), _) => known.into_iter().partition(|halt| halt.name_any() == name),
             (None, 0..=1) => (known, Vec::new()),
@@ -161,12 +151,10 @@ impl Args {
             out.say("there is no Halt");
             return Ok(Exit::Success);
         }
-        for halt in &released {
-            match halts.delete(&halt.name_any(), &DeleteParams::default()).await {
-                Ok(_) => out.line(&format!("{} released", label(halt)))?,
-                // Somebody else was faster.
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                Err(error) => return Err(failed(&format!("release {}", label(halt)), &error)),
+        for name in released.iter().map(ResourceExt::name_any) {
+            // Nothing is said of one that somebody else was faster with.
+            if halt::release(&world.client, &name).await? {
+                out.line(&format!("{} released", halt::label(&name)))?;
             }
         }
         if left.is_empty() {
@@ -176,23 +164,6 @@ impl Args {
         }
         Ok(Exit::Success)
     }
-}
-
-/// An answer of the API server, with the way around it if it gave none.
-fn failed(doing: &str, error: &kube::Error) -> Failure {
-    let failure = Failure::api(doing, error);
-    match error {
-        kube::Error::Api(status) if status.is_already_exists() => {
-            failure.cure("it is in force already; release it first, or give this one another --name")
-        }
-        kube::Error::Api(_) => failure,
-        _ => failure.cure("without an API server, run `squall halt --local` on each node"),
-    }
-}
-
-/// `halt.squall.dev/NAME`, as kubectl names an object.
-fn label(halt: &Halt) -> String {
-    format!("halt.squall.dev/{}", halt.name_any())
 }
 
 fn names(halts: &[Halt]) -> String {
@@ -226,27 +197,6 @@ fn may_be_injected(injection: &Injection) -> bool {
     injection.status.as_ref().is_none_or(|status| {
         status.wanted.as_deref().is_none_or(|word| word == PRESENT) || !status.all_clear()
     })
-}
-
-/// One line for each experiment that the Halt stops.
-fn stopped(scope: &HaltScope, injections: &[Injection]) -> Vec<String> {
-    let over = |injection: &Injection| injection.status.as_ref().is_some_and(|status| status.ended.is_some());
-    let mut experiments: BTreeMap<_, (usize, BTreeSet<&str>)> = BTreeMap::new();
-    for injection in injections.iter().filter(|injection| scope.covers(&injection.spec) && !over(injection)) {
-        let of = &injection.spec.experiment;
-        let (targets, nodes) = experiments.entry((&of.kind, &of.namespace, &of.name)).or_default();
-        *targets += injection.spec.targets.len();
-        nodes.insert(&injection.spec.node);
-    }
-    let line = |((kind, namespace, name), (targets, nodes)): (
-        (&String, &String, &String),
-        (usize, BTreeSet<&str>),
-    )| {
-        let nodes = nodes.into_iter().collect::<Vec<_>>().join(", ");
-        let word = if targets == 1 { "target" } else { "targets" };
-        format!("stops {} {namespace}/{name}: {targets} {word} on {nodes}", kind.to_ascii_lowercase())
-    };
-    experiments.into_iter().map(line).collect()
 }
 
 /// Waits until nothing that the scope covers is injected. What may still be after `timeout`, one line each.
@@ -297,24 +247,6 @@ mod tests {
             "status": status,
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn what_it_stops_is_summed_up_by_experiment() {
-        let over = json!({"ended": "DurationElapsed"});
-        let all = [
-            injection("cut", "m1", &["a", "b"], &Value::Null),
-            injection("cut", "m2", &["b"], &Value::Null),
-            injection("other", "m1", &["c"], &Value::Null),
-            injection("over", "m1", &["a"], &over),
-        ];
-        let everything = [
-            "stops networkchaos default/cut: 3 targets on m1, m2",
-            "stops networkchaos default/other: 1 target on m1",
-        ];
-        assert_eq!(stopped(&HaltScope::All, &all), everything);
-        let some = HaltScope::Namespaces(vec!["b".to_owned()]);
-        assert_eq!(stopped(&some, &all), everything[..1]);
     }
 
     #[test]

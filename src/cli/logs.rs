@@ -40,8 +40,7 @@ impl Args {
         let world = World::find(world).await?;
         let pod =
             self.pod.strip_prefix("pod/").or_else(|| self.pod.strip_prefix("pods/")).unwrap_or(&self.pod);
-        let pods =
-            Api::<Pod>::namespaced(world.client.clone(), &world.namespace(None, self.namespace.as_deref()));
+        let pods = Api::<Pod>::namespaced(world.client.clone(), &world.namespace(self.namespace.as_deref()));
         let parameters = LogParams {
             container: self.container,
             follow: self.follow,

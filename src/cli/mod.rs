@@ -3,7 +3,6 @@
 //! Verbs talk to an API server and to the user; they decide nothing about faults. The edge of the program:
 //! the only place that turns errors into messages and exit codes.
 
-mod age;
 mod apply;
 mod completions;
 mod controller;
@@ -11,23 +10,18 @@ mod daemon;
 mod doctor;
 mod exit;
 mod files;
-mod follow;
 mod get;
 mod halt;
-mod kinds;
 mod logs;
 mod out;
 mod pause;
 mod plan;
 mod playground;
-mod progress;
-mod remaining;
 mod resume;
 mod run;
 mod signals;
 mod status;
 mod stop;
-mod table;
 mod validate;
 mod wait;
 mod which;

@@ -8,21 +8,18 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt};
-use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::apply::Target;
-use super::exit::{EXIT_CODES, Exit, Failure, Result};
-use super::progress::{self, Stage};
-use super::remaining::{self, Remaining};
+use super::exit::{EXIT_CODES, Exit, Result};
 use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
-use super::{Out, follow, run, stop};
-use crate::api::{ChaosStatus, ConditionKind, Injection, PAUSE_ANNOTATION};
+use super::{Out, stop};
+use crate::api::{ChaosStatus, ConditionKind, Injection};
 use crate::experiment::lifecycle;
+use crate::operations::{Target, follow, survey, turn};
+use crate::report::{Remaining, Stage, Turn, stage, status};
 
 /// How often the daemons' answers are looked at once the controller has said its word.
 const LOOK: Duration = Duration::from_millis(100);
@@ -51,15 +48,6 @@ impl Args {
     }
 }
 
-/// Which way the annotation is turned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// The fault goes, the time stands still.
-    Pause,
-    /// The fault comes back for the rest of the time.
-    Resume,
-}
-
 /// What came of waiting.
 enum Reached {
     /// What was asked for.
@@ -73,20 +61,6 @@ enum Reached {
 }
 
 impl Turn {
-    const fn verb(self) -> &'static str {
-        match self {
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-        }
-    }
-
-    const fn done(self) -> &'static str {
-        match self {
-            Self::Pause => "paused",
-            Self::Resume => "resumed",
-        }
-    }
-
     /// Turns these experiments; none of them if one cannot be.
     pub(super) async fn run(
         self,
@@ -96,19 +70,7 @@ impl Turn {
         out: &mut Out,
     ) -> Result<Exit> {
         let (world, targets) = which.find(self.verb(), world, out).await?;
-        let mut uids = Vec::new();
-        for target in &targets {
-            uids.push(self.allowed(target).await?);
-        }
-        let annotation = match self {
-            Self::Pause => json!("true"),
-            Self::Resume => json!(null),
-        };
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {PAUSE_ANNOTATION: annotation}}}));
-        for target in &targets {
-            let patched = target.api.patch(&target.name, &PatchParams::default(), &patch).await;
-            patched.map_err(|error| Failure::api(format!("{} {}", self.verb(), target.label()), &error))?;
-        }
+        let uids = turn(self, &targets).await?;
         let deadline = Instant::now() + wait.timeout;
         let mut exit = Exit::Success;
         for (target, uid) in targets.iter().zip(uids) {
@@ -123,55 +85,6 @@ impl Turn {
             }
         }
         Ok(exit)
-    }
-
-    /// The UID of the experiment, if it can be turned.
-    async fn allowed(self, target: &Target) -> Result<String> {
-        let (label, namespace) = (target.label(), &target.namespace);
-        let failed = |error| Failure::api(format!("{} {label}", self.verb()), &error);
-        let object = target.api.get_opt(&target.name).await.map_err(failed)?.ok_or_else(|| {
-            Failure::message(format!("{label} does not exist in namespace {namespace}"))
-                .cure("`squall status` lists the experiments of all namespaces")
-        })?;
-        match self.hindrance(&object, target) {
-            Some((what, cure)) => Err(Failure::message(format!("{label} {what}")).cure(cure)),
-            None => Ok(object.uid().unwrap_or_default()),
-        }
-    }
-
-    /// Why this experiment cannot be turned, and what to do.
-    fn hindrance(self, object: &DynamicObject, target: &Target) -> Option<(String, String)> {
-        let paused = object.annotations().get(PAUSE_ANNOTATION).is_some_and(|value| value == "true");
-        let (word, name) = (&target.kind.resource.plural, &target.name);
-        let command = |verb: &str| format!("`squall {verb} {word} {name} -n {}`", target.namespace);
-        if object.metadata.deletion_timestamp.is_some() {
-            let cure = format!("{} waits until it is gone", command("stop"));
-            return Some(("is being stopped".to_owned(), cure));
-        }
-        match progress::stage(&run::status(object)) {
-            Stage::Recovered { reason, .. } => {
-                let cure = "start it again with `squall run -f FILE`";
-                return Some((format!("is over already: {reason}"), cure.to_owned()));
-            }
-            Stage::Recovering => {
-                let cure = format!("{} shows what is still being undone", command("status"));
-                return Some(("is over and being undone".to_owned(), cure));
-            }
-            Stage::Invalid(why) => {
-                let cure = "change the file and apply it again";
-                return Some((format!("cannot run: {why}"), cure.to_owned()));
-            }
-            Stage::Active => {}
-        }
-        match self {
-            Self::Pause if paused => {
-                Some(("is paused already".to_owned(), format!("{} lets it go on", command("resume"))))
-            }
-            Self::Resume if !paused => {
-                Some(("is not paused".to_owned(), format!("{} shows how it stands", command("status"))))
-            }
-            Self::Pause | Self::Resume => None,
-        }
     }
 
     /// Waits until what was asked for was read back on every node.
@@ -192,8 +105,8 @@ impl Turn {
                 // The watch tries again by itself; the deadline ends it.
                 Err(_) => continue,
             };
-            last = run::status(&object);
-            if let Stage::Recovered { reason, .. } = progress::stage(&last) {
+            last = status(&object);
+            if let Stage::Recovered { reason, .. } = stage(&last) {
                 return Ok(Reached::Over(reason));
             }
             if self.holds(&last) {
@@ -237,7 +150,7 @@ impl Turn {
         match reached {
             Reached::Yes => {
                 // Who may not see the nodes' parts does not learn what remains.
-                let injections = remaining::injections(client, uid).await.unwrap_or_default();
+                let injections = survey::injections(client, uid).await.unwrap_or_default();
                 let left = match Remaining::of(&injections, Timestamp::now()) {
                     Remaining::Unknown => String::new(),
                     Remaining::UntilStopped => "; it has no end but `squall stop`".to_owned(),
@@ -289,7 +202,7 @@ fn missing(status: &ChaosStatus) -> Vec<String> {
 /// Waits until the daemon of every node has answered to the pause itself: a status from before may say that
 /// nothing is there because it was not there yet. Who may not see the Injections has the controller's word.
 async fn answered(client: &Client, uid: &str) {
-    while let Ok(injections) = remaining::injections(client, uid).await {
+    while let Ok(injections) = survey::injections(client, uid).await {
         if injections.iter().all(is_away) {
             return;
         }

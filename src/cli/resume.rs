@@ -2,10 +2,10 @@
 
 use super::Out;
 use super::exit::{EXIT_CODES, Exit, Result};
-use super::pause::Turn;
 use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
+use crate::report::Turn;
 
 /// Let a paused experiment go on
 ///

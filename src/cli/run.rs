@@ -9,14 +9,13 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::apply::Target;
 use super::exit::{EXIT_CODES, Exit, Failure, Result};
-use super::progress::{self, Progress, Stage};
 use super::signals::Interrupts;
 use super::world::{World, WorldArgs};
-use super::{Out, files, follow, seconds, stop};
-use crate::api::{ChaosStatus, GoDuration};
-use crate::manifest::Object;
+use super::{Out, files, seconds, stop};
+use crate::api::GoDuration;
+use crate::operations::{Target, follow};
+use crate::report::{Progress, Stage, stage, status};
 
 /// How long the controller may say nothing before the user is asked to look after it.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -63,10 +62,10 @@ impl Args {
         };
         let world = World::find(world).await?;
         world.announce(out);
-        let target = Target::new(object, &world, self.namespace.as_deref())?;
+        let target = Target::new(&world.client, object, self.namespace.as_deref())?;
         // Before the experiment begins: from then on Ctrl-C must stop it.
         let interrupts = Interrupts::new()?;
-        let started = self.start(&target, object).await?;
+        let started = target.start(object, self.timeout).await?;
         out.line(&format!("{} created", target.label()))?;
         let run = Run {
             target: &target,
@@ -86,45 +85,6 @@ impl Args {
         out.end_live()?;
         result
     }
-
-    /// Creates the experiment; takes the place of one of the same name that is over.
-    async fn start(&self, target: &Target, object: &Object) -> Result<DynamicObject> {
-        let failed = |error| Failure::api(format!("create {}", target.label()), &error);
-        match target.create(object).await {
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            result => return result.map_err(failed),
-        }
-        if let Some(old) = target.api.get_opt(&target.name).await.map_err(failed)? {
-            if old.metadata.deletion_timestamp.is_none() {
-                match progress::stage(&status(&old)) {
-                    Stage::Recovered { .. } | Stage::Invalid(_) => {}
-                    Stage::Active | Stage::Recovering => return Err(active(target)),
-                }
-            }
-            follow::delete(target, old.uid().as_deref()).await?;
-            if !follow::gone(target, old.uid().as_deref(), self.timeout).await {
-                return Err(active(target));
-            }
-        }
-        target.create(object).await.map_err(failed)
-    }
-}
-
-fn active(target: &Target) -> Failure {
-    let (word, name) = (&target.kind.resource.plural, &target.name);
-    Failure::message(format!("{} is active already", target.label())).cure(format!(
-        "end it with `squall stop {word} {name} -n {}`, or give this one another name",
-        target.namespace
-    ))
-}
-
-/// The status of an experiment; an empty one if it has none that can be read.
-pub(super) fn status(object: &DynamicObject) -> ChaosStatus {
-    object
-        .data
-        .get("status")
-        .and_then(|status| serde_json::from_value(status.clone()).ok())
-        .unwrap_or_default()
 }
 
 /// An experiment that is being watched.
@@ -192,7 +152,7 @@ impl Run<'_> {
     /// Deletes the object; the run ends in `exit` when it is gone.
     async fn end(&mut self, exit: Exit) -> Result<()> {
         self.ending = Some((exit, Instant::now() + self.timeout));
-        follow::delete(self.target, self.uid.as_deref()).await
+        Ok(self.target.delete(self.uid.as_deref()).await?)
     }
 
     async fn seen(&mut self, object: &DynamicObject, out: &mut Out) -> Result<Option<Exit>> {
@@ -211,7 +171,7 @@ impl Run<'_> {
         if self.ending.is_some() {
             return Ok(None);
         }
-        match progress::stage(self.progress.status()) {
+        match stage(self.progress.status()) {
             Stage::Active => Ok(None),
             Stage::Invalid(why) => {
                 out.say(&format!("{} cannot run: {why}", self.target.label()));

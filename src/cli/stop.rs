@@ -1,14 +1,12 @@
 //! `squall stop`: ends experiments and waits until nothing of them is left.
 
-use kube::ResourceExt;
-
-use super::apply::Target;
-use super::exit::{EXIT_CODES, Exit, Failure, Result};
+use super::Out;
+use super::exit::{EXIT_CODES, Exit, Result};
 use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
-use super::{Out, follow, progress};
-use crate::api::ChaosStatus;
+use crate::operations::{Target, follow};
+use crate::report::{left, status};
 
 /// End experiments, and wait until nothing of them is left
 ///
@@ -34,9 +32,7 @@ impl Args {
         // All are told first, so that they end together.
         let mut deleted = Vec::new();
         for target in targets {
-            let failed = |error| Failure::api(format!("stop {}", target.label()), &error);
-            let uid = target.api.get(&target.name).await.map_err(failed)?.uid();
-            follow::delete(&target, uid.as_deref()).await?;
+            let uid = target.stop().await?;
             deleted.push((target, uid));
         }
         let mut exit = Exit::Success;
@@ -57,11 +53,8 @@ impl Args {
 /// Says what of an experiment is still in place.
 pub(crate) async fn report_left(target: &Target, out: &mut Out) {
     out.say(&format!("{} is not recovered:", target.label()));
-    let status =
-        target.api.get(&target.name).await.ok().and_then(|object| object.data.get("status").cloned());
-    let status =
-        status.and_then(|status| serde_json::from_value::<ChaosStatus>(status).ok()).unwrap_or_default();
-    let left = progress::left(&status);
+    let object = target.api.get(&target.name).await;
+    let left = object.map(|object| left(&status(&object))).unwrap_or_default();
     if left.is_empty() {
         out.say("  no target reports the fault, but the controller has not confirmed that it is gone");
     }

@@ -2,15 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::apply::Target;
 use super::exit::{Failure, Result};
-use super::kinds::Kind;
 use super::world::{World, WorldArgs};
 use super::{Out, files};
-use crate::api;
-
-/// The group of everything that is an experiment.
-const EXPERIMENTS: &str = "chaos-mesh.org";
+use crate::operations::{Kind, Target};
 
 /// Experiments by name or by file.
 #[derive(clap::Args, Debug)]
@@ -39,12 +34,12 @@ impl Which {
         let world = World::find(world).await?;
         world.announce(out);
         let namespace = self.namespace.as_deref();
-        let mut targets: Vec<_> =
-            objects.iter().map(|object| Target::new(object, &world, namespace)).collect::<Result<_>>()?;
+        let mut targets = objects
+            .iter()
+            .map(|object| Target::new(&world.client, object, namespace))
+            .collect::<Result<Vec<_>, _>>()?;
         targets.extend(
-            named.map(|(kind, name)| {
-                Target::named(kind, &world.client, world.namespace(None, namespace), name)
-            }),
+            named.map(|(kind, name)| Target::named(&world.client, kind, world.namespace(namespace), name)),
         );
         Ok((world, targets))
     }
@@ -60,7 +55,7 @@ pub(crate) fn named(words: &[String], verb: &str) -> Result<Option<(Kind, String
                 .cure(format!("write `squall {verb} {word} NAME`; `squall get {word}` lists them"))
         })?,
     };
-    let experiment = Kind::known(word).filter(|kind| kind.resource.group == EXPERIMENTS);
+    let experiment = Kind::known(word).filter(Kind::is_experiment);
     let kind = experiment.ok_or_else(|| {
         Failure::bad_input(format!("\"{word}\" is not a kind of experiment"))
             .cure(format!("`squall {verb}` is for experiments: `squall {verb} networkchaos NAME`"))
@@ -68,21 +63,9 @@ pub(crate) fn named(words: &[String], verb: &str) -> Result<Option<(Kind, String
     Ok(Some((kind, name.to_owned())))
 }
 
-/// Every kind of experiment.
-pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
-    let experiments = api::custom_kinds().iter().filter(|kind| kind.group == EXPERIMENTS);
-    experiments.filter_map(|kind| Kind::known(kind.kind))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_of_experiment_has_a_word() {
-        let experiments = api::custom_kinds().iter().filter(|kind| kind.group == EXPERIMENTS).count();
-        assert_eq!(kinds().count(), experiments, "a kind is missing in the table of words");
-    }
 
     #[test]
     fn experiments_by_their_words() {

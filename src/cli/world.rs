@@ -109,9 +109,9 @@ impl World {
         Ok(Self { client, name: name.to_owned() })
     }
 
-    /// The namespace that is meant: of the file, of the command line, of the context.
-    pub(crate) fn namespace(&self, of_file: Option<&str>, of_flag: Option<&str>) -> String {
-        of_file.or(of_flag).unwrap_or_else(|| self.client.default_namespace()).to_owned()
+    /// The namespace that is meant: of the command line, or of the context.
+    pub(crate) fn namespace(&self, of_flag: Option<&str>) -> String {
+        of_flag.unwrap_or_else(|| self.client.default_namespace()).to_owned()
     }
 
     /// Says which world is about to be changed. Every verb that writes begins with it.

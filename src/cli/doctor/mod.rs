@@ -16,12 +16,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Out;
-use super::age;
-use super::exit::{Exit, Failure, Result, why};
+use super::exit::{Exit, Failure, Result};
 use super::world::{World, WorldArgs};
 pub(super) use probe::run as probe;
 
 use crate::api::{CONTROLLER_LEASE, DEFAULT_LEASE, Injection, SYSTEM_NAMESPACE};
+use crate::operations::why;
+use crate::report::age;
 
 /// How long the API server may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);

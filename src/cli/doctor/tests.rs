@@ -81,6 +81,6 @@ fn what_the_child_found() {
 
 #[test]
 fn every_field_is_documented() {
-    let undocumented = crate::cli::status::undocumented::<Check>("squall doctor -o json");
+    let undocumented = crate::report::documented::undocumented::<Check>("squall doctor -o json");
     assert_eq!(undocumented, Vec::<String>::new());
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::{ChaosStatus, GoDuration};
-use crate::cli::{age, progress};
+use crate::report::{Stage, age, stage, word};
 
 /// What stands where there is nothing.
 const NONE: &str = "<none>";
@@ -109,7 +109,7 @@ const NETWORKCHAOS: [Column; 6] = [
     NAME,
     Column("ACTION", |chaos, _| text(chaos, "/spec/action")),
     Column("PHASE", |chaos, _| {
-        progress::word(&status(chaos), chaos.pointer("/metadata/deletionTimestamp").is_some()).to_owned()
+        word(&status(chaos), chaos.pointer("/metadata/deletionTimestamp").is_some()).to_owned()
     }),
     Column("TARGETS", |chaos, _| {
         status(chaos)
@@ -315,7 +315,7 @@ fn remaining(chaos: &Value, now: Timestamp) -> String {
         return "-/until stopped".to_owned();
     };
     let status = status(chaos);
-    let running = progress::stage(&status) == progress::Stage::Active
+    let running = stage(&status) == Stage::Active
         && !status.is(crate::api::ConditionKind::Paused)
         && status.experiment.targets.is_some_and(|targets| targets.injected > 0);
     match first_injection(&status).filter(|_| running) {

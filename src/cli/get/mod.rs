@@ -14,11 +14,11 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Event, watcher};
 use serde_json::{Value, json};
 
+use super::Out;
 use super::exit::{Exit, Failure, Result};
-use super::kinds::Kind;
-use super::table::Table;
 use super::world::{World, WorldArgs};
-use super::{Out, follow};
+use crate::operations::{Kind, follow};
+use crate::report::Table;
 use columns::Columns;
 
 /// Show objects
@@ -82,8 +82,8 @@ impl Args {
         }
         let (resource, name) = self.words();
         let world = World::find(world).await?;
-        let kind = Kind::find(resource, &world.client).await?;
-        let namespace = (!self.all_namespaces).then(|| world.namespace(None, self.namespace.as_deref()));
+        let kind = Kind::find(resource, &world.client).await.ok_or_else(|| unknown(resource))?;
+        let namespace = (!self.all_namespaces).then(|| world.namespace(self.namespace.as_deref()));
         let query = Query {
             api: kind.api(&world.client, namespace.as_deref()),
             name,
@@ -112,6 +112,12 @@ impl Args {
             _ => (resource, self.name.as_deref()),
         }
     }
+}
+
+fn unknown(resource: &str) -> Failure {
+    let words: Vec<_> = Kind::words().collect();
+    Failure::bad_input(format!("the API server has no resource \"{resource}\""))
+        .cure(format!("use one of {}, or any other that it serves", words.join(", ")))
 }
 
 /// Which objects.

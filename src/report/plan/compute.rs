@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::explain;
-use super::gather::{Cluster, Subject, as_kind};
 use super::report::{Change, Conflict, LeftOut, OnNode, OnTarget, Report, Verdict, Wrong, counted};
+use super::subject::{Cluster, Subject};
 use crate::api::{ExperimentReference, Injection, InjectionTarget, Mode, Problem};
 use crate::experiment::Limits;
 use crate::experiment::kind::Experiment;
@@ -18,9 +18,9 @@ use crate::experiment::selection::{Request, Selection, select};
 use crate::experiment::world::World;
 
 /// What this experiment would do.
-pub(super) fn report(subject: &Subject, cluster: &Cluster) -> Report {
+pub fn report(subject: &Subject, cluster: &Cluster) -> Report {
     let Subject { label, action, duration, experiment, hosts, .. } = subject;
-    let chaos = as_kind(experiment);
+    let chaos = experiment.as_kind();
     let world = &cluster.world;
     let limits = Limits::default();
     let running: &[Arc<Injection>] = cluster.injections.as_deref().unwrap_or_default();
@@ -201,7 +201,7 @@ fn reference_name(experiment: &ExperimentReference) -> String {
 }
 
 fn conflicts(subject: &Subject, running: &[Arc<Injection>], chosen: &[Chosen]) -> Vec<Conflict> {
-    let chaos = as_kind(&subject.experiment);
+    let chaos = subject.experiment.as_kind();
     let mut conflicts = Vec::new();
     if let Some(phase) = subject.exists {
         let what = if matches!(phase, "Finished" | "Invalid") {

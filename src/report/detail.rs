@@ -4,135 +4,95 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::overview::Overview;
+use super::{Overview, Remaining, Table, age, status};
 use crate::api::{
     ChaosStatus, Condition, ConditionKind, Injection, Record, RecordPhase, TargetPhase, TargetStatus,
 };
-use crate::cli::exit::{Failure, Result};
-use crate::cli::kinds::Kind;
-use crate::cli::remaining::{self, Remaining};
-use crate::cli::table::Table;
-use crate::cli::{age, run};
 
 /// How long the controller may say nothing before that is worth a word, in seconds.
 const SILENCE: i64 = 5;
 
 /// An experiment in depth.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Detail {
+pub struct Detail {
     /// What `squall status` without a name says of it.
     #[serde(flatten)]
-    overview: Overview,
+    pub overview: Overview,
     /// As in its status: type, status, reason, message.
-    conditions: Vec<Condition>,
+    pub conditions: Vec<Condition>,
     /// Its targets by node, with what the daemons read back.
-    nodes: Vec<OnNode>,
+    pub nodes: Vec<OnNode>,
     /// Its Kubernetes events, oldest first.
-    timeline: Vec<Happening>,
+    pub timeline: Vec<Happening>,
     /// What to do, if something is to be done.
-    to_do: Vec<String>,
+    pub to_do: Vec<String>,
 }
 
 /// The part of one node.
-#[derive(Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct OnNode {
+pub struct OnNode {
     /// The node; absent when the nodes' own reports are gone and only the experiment's records are left.
     #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
+    pub node: Option<String>,
     /// Whether the fault should be there by the daemon's reckoning: `Present` or why not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    wanted: Option<String>,
+    pub wanted: Option<String>,
     /// How often the fault was taken away because the controller was not heard from.
-    interruptions: u32,
+    pub interruptions: u32,
     /// The targets on it.
-    targets: Vec<OnTarget>,
+    pub targets: Vec<OnTarget>,
 }
 
 /// One target.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct OnTarget {
+pub struct OnTarget {
     /// `namespace/pod`, or `namespace/pod/container`.
-    id: String,
+    pub id: String,
     /// `.` for `spec.selector`, `.Target` for `spec.target.selector`.
-    selector_key: String,
+    pub selector_key: String,
     /// `Waiting`, `Injected`, `Done`, `Recovered`, `Failed` or `Stuck`.
-    phase: String,
+    pub phase: String,
     /// What was read back from the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    evidence: Option<String>,
+    pub evidence: Option<String>,
     /// What went wrong last, with what cures it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub error: Option<String>,
     /// Since when it is in this phase, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<String>,
+    pub since: Option<String>,
 }
 
 /// One event.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Happening {
+pub struct Happening {
     /// When it happened last, RFC 3339.
-    time: String,
+    pub time: String,
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
-    kind: String,
+    pub kind: String,
     /// One word, such as `Applied`.
-    reason: String,
+    pub reason: String,
     /// What happened.
-    message: String,
+    pub message: String,
     /// How often.
-    count: i32,
-}
-
-/// Everything that is known of the experiment.
-pub(super) async fn gather(client: &Client, kind: &Kind, namespace: &str, name: &str) -> Result<Detail> {
-    let label = format!("{}/{name}", kind.singular());
-    let object = kind.api(client, Some(namespace)).get_opt(name).await;
-    let object = object.map_err(|error| Failure::api(format!("get {label}"), &error))?.ok_or_else(|| {
-        Failure::message(format!("{label} does not exist in namespace {namespace}"))
-            .cure("`squall status` lists the experiments of all namespaces")
-    })?;
-    let uid = object.metadata.uid.clone().unwrap_or_default();
-    let now = Timestamp::now();
-    let mut to_do = Vec::new();
-    let injections = remaining::injections(client, &uid).await.unwrap_or_else(|error| {
-        let why = Failure::api("read what the nodes say", &error).reason();
-        to_do.push(format!("{why}: ask for the right to list injections in squall-system"));
-        Vec::new()
-    });
-    let events = Api::<Event>::namespaced(client.clone(), namespace);
-    let of_name = ListParams::default().fields(&format!("regarding.name={name}"));
-    let events = events.list(&of_name).await.unwrap_or_else(|error| {
-        to_do.push(Failure::api("read the events", &error).reason());
-        kube::api::ObjectList {
-            types: kube::api::TypeMeta::default(),
-            metadata: kube::api::ListMeta::default(),
-            items: Vec::new(),
-        }
-    });
-    let status = run::status(&object);
-    let overview = Overview::new(kind, &object, Remaining::of(&injections, now));
-    let age = object.creation_timestamp().map_or(0, |created| now.as_second() - created.0.as_second());
-    let nodes = if injections.is_empty() { recorded(&status) } else { by_node(&injections) };
-    to_do.extend(advice(&overview, &status, &nodes, age));
-    let timeline = timeline(events.items.into_iter().filter(|event| is_about(event, &uid)));
-    Ok(Detail { conditions: status.conditions, nodes, timeline, to_do, overview })
+    pub count: i32,
 }
 
 fn is_about(event: &Event, uid: &str) -> bool {
     event.regarding.as_ref().and_then(|about| about.uid.as_deref()) == Some(uid)
 }
 
-fn by_node(injections: &[Injection]) -> Vec<OnNode> {
+fn by_node(injections: &[&Injection]) -> Vec<OnNode> {
     let mut nodes = BTreeMap::new();
     for injection in injections {
         let status = injection.status.clone().unwrap_or_default();
@@ -199,7 +159,7 @@ fn of_record(record: &Record) -> OnTarget {
     }
 }
 
-fn timeline(events: impl Iterator<Item = Event>) -> Vec<Happening> {
+fn timeline<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Happening> {
     let mut all: Vec<_> = events
         .filter_map(|event| {
             let series = event.series.as_ref();
@@ -213,9 +173,9 @@ fn timeline(events: impl Iterator<Item = Event>) -> Vec<Happening> {
                 time,
                 Happening {
                     time: time.to_string(),
-                    kind: event.type_.unwrap_or_default(),
-                    reason: event.reason.unwrap_or_default(),
-                    message: event.note.unwrap_or_default().trim().to_owned(),
+                    kind: event.type_.clone().unwrap_or_default(),
+                    reason: event.reason.clone().unwrap_or_default(),
+                    message: event.note.as_deref().unwrap_or_default().trim().to_owned(),
                     count: series.map_or(1, |series| series.count),
                 },
             ))
@@ -267,8 +227,36 @@ fn advice(overview: &Overview, status: &ChaosStatus, nodes: &[OnNode], age: i64)
 }
 
 impl Detail {
+    /// From the object of this kind, its Injections and the events about its name, or why these cannot be read, in one
+    /// line each.
+    pub fn new(
+        kind: &str,
+        object: &DynamicObject,
+        injections: Result<Vec<&Injection>, String>,
+        events: Result<Vec<&Event>, String>,
+        now: Timestamp,
+    ) -> Self {
+        let mut to_do = Vec::new();
+        let injections = injections.unwrap_or_else(|why| {
+            to_do.push(format!("{why}: ask for the right to list injections in squall-system"));
+            Vec::new()
+        });
+        let events = events.unwrap_or_else(|why| {
+            to_do.push(why);
+            Vec::new()
+        });
+        let status = status(object);
+        let overview = Overview::new(kind, object, Remaining::of(injections.iter().copied(), now));
+        let age = object.creation_timestamp().map_or(0, |created| now.as_second() - created.0.as_second());
+        let nodes = if injections.is_empty() { recorded(&status) } else { by_node(&injections) };
+        to_do.extend(advice(&overview, &status, &nodes, age));
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        let timeline = timeline(events.into_iter().filter(|event| is_about(event, uid)));
+        Self { conditions: status.conditions, nodes, timeline, to_do, overview }
+    }
+
     /// As text.
-    pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
+    pub fn lines(&self, now: Timestamp) -> Vec<String> {
         let overview = &self.overview;
         let age = age::of(overview.created.as_deref(), now);
         let mut lines = vec![

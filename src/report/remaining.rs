@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
 
 use super::age;
-use crate::api::{EXPERIMENT_UID_LABEL, GoDuration, Injection, SYSTEM_NAMESPACE};
+use crate::api::{GoDuration, Injection};
 
 /// What is left of an experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Remaining {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Remaining {
     /// No node has a part of it, or nobody may look.
+    #[default]
     Unknown,
     /// It has no duration.
     UntilStopped,
@@ -22,7 +23,7 @@ pub(crate) enum Remaining {
 
 impl Remaining {
     /// From the experiment's Injections.
-    pub(crate) fn of<'a>(injections: impl IntoIterator<Item = &'a Injection>, now: Timestamp) -> Self {
+    pub fn of<'a>(injections: impl IntoIterator<Item = &'a Injection>, now: Timestamp) -> Self {
         injections.into_iter().map(|injection| on_node(injection, now)).fold(Self::Unknown, Self::longer)
     }
 
@@ -35,7 +36,7 @@ impl Remaining {
     }
 
     /// For a table and the end of a line: `42s`, `until stopped`; nothing if it is not known.
-    pub(crate) fn text(self) -> Option<String> {
+    pub fn text(self) -> Option<String> {
         match self {
             Self::Unknown => None,
             Self::UntilStopped => Some("until stopped".to_owned()),
@@ -44,7 +45,7 @@ impl Remaining {
     }
 
     /// Whole seconds, if there is an end.
-    pub(crate) const fn seconds(self) -> Option<u64> {
+    pub const fn seconds(self) -> Option<u64> {
         match self {
             Self::Time(left) => Some(left.as_secs()),
             Self::Unknown | Self::UntilStopped => None,
@@ -66,13 +67,6 @@ fn on_node(injection: &Injection, now: Timestamp) -> Remaining {
         status.started_at.as_ref().and_then(|started| Duration::try_from(now.duration_since(started.0)).ok())
     };
     Remaining::Time(total.saturating_sub(used.unwrap_or_default()))
-}
-
-/// The Injections of the experiment with this UID.
-pub(crate) async fn injections(client: &Client, uid: &str) -> kube::Result<Vec<Injection>> {
-    let api = Api::<Injection>::namespaced(client.clone(), SYSTEM_NAMESPACE);
-    let of_experiment = ListParams::default().labels(&format!("{EXPERIMENT_UID_LABEL}={uid}"));
-    Ok(api.list(&of_experiment).await?.items)
 }
 
 #[cfg(test)]

@@ -10,20 +10,19 @@ use kube::api::{Api, DynamicObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 
-use super::apply::Target;
-use super::exit::{Failure, Result};
+use super::Target;
 
 /// How long a watch may be silent, in seconds. Without it a connection that died looks alive for minutes.
 const WATCH_TIMEOUT: u32 = 20;
 
 /// A watch that ends in time when the other side is gone.
-pub(crate) fn watch_config() -> watcher::Config {
+pub fn watch_config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_TIMEOUT)
 }
 
 /// What is known of the object `name`: as it is, `None` when it does not exist. Errors are followed by new attempts,
 /// further and further apart.
-pub(crate) fn object(
+pub fn object(
     api: Api<DynamicObject>,
     name: &str,
 ) -> impl Stream<Item = watcher::Result<Option<DynamicObject>>> + use<> {
@@ -50,23 +49,8 @@ pub(crate) fn object(
         .filter_map(ready)
 }
 
-/// Deletes the object, if it is still the one with this UID; gone is as good.
-pub(crate) async fn delete(target: &Target, uid: Option<&str>) -> Result<()> {
-    let mut parameters = kube::api::DeleteParams::default();
-    if let Some(uid) = uid {
-        parameters = parameters
-            .preconditions(kube::api::Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-    }
-    match target.api.delete(&target.name, &parameters).await {
-        Ok(_) => Ok(()),
-        // A conflict means that another object has the name now.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(error) => Err(Failure::api(format!("delete {}", target.label()), &error)),
-    }
-}
-
 /// Waits until the object with this UID is gone. `false` if it is still there after `timeout`.
-pub(crate) async fn gone(target: &Target, uid: Option<&str>, timeout: Duration) -> bool {
+pub async fn gone(target: &Target, uid: Option<&str>, timeout: Duration) -> bool {
     let mut states = pin!(object(target.api.clone(), &target.name));
     let wait = async {
         while let Some(state) = states.next().await {

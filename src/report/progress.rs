@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube::api::DynamicObject;
+use serde::{Deserialize, Serialize};
+
 use super::age;
 use crate::api::{ChaosStatus, Condition, ConditionKind, Record, RecordPhase};
 use crate::experiment::status::HALTED;
@@ -14,8 +17,9 @@ const DURATION_ELAPSED: &str = "DurationElapsed";
 const COMPLETED: &str = "Completed";
 
 /// Where an experiment stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
     /// It runs, or will.
     Active,
     /// It cannot run as it is written; why.
@@ -31,8 +35,17 @@ pub(crate) enum Stage {
     },
 }
 
+/// The status of an experiment; an empty one if it has none that can be read.
+pub fn status(object: &DynamicObject) -> ChaosStatus {
+    object
+        .data
+        .get("status")
+        .and_then(|status| serde_json::from_value(status.clone()).ok())
+        .unwrap_or_default()
+}
+
 /// Where the experiment with this status stands.
-pub(crate) fn stage(status: &ChaosStatus) -> Stage {
+pub fn stage(status: &ChaosStatus) -> Stage {
     if let Some(invalid) =
         status.condition(ConditionKind::Invalid).filter(|condition| condition.status == "True")
     {
@@ -49,7 +62,7 @@ pub(crate) fn stage(status: &ChaosStatus) -> Stage {
 }
 
 /// One word for a table.
-pub(crate) fn word(status: &ChaosStatus, deleted: bool) -> &'static str {
+pub fn word(status: &ChaosStatus, deleted: bool) -> &'static str {
     let injected = status.experiment.targets.is_some_and(|targets| targets.injected > 0);
     match stage(status) {
         Stage::Invalid(_) => "Invalid",
@@ -65,7 +78,7 @@ pub(crate) fn word(status: &ChaosStatus, deleted: bool) -> &'static str {
 }
 
 /// What is left in place: one line per target, with the last failure if there was one.
-pub(crate) fn left(status: &ChaosStatus) -> Vec<String> {
+pub fn left(status: &ChaosStatus) -> Vec<String> {
     let records = status.experiment.container_records.iter();
     records
         .filter(|record| record.phase == RecordPhase::Injected)
@@ -77,7 +90,7 @@ pub(crate) fn left(status: &ChaosStatus) -> Vec<String> {
 }
 
 /// What was said of a target already.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Said {
     injected: u32,
     recovered: u32,
@@ -85,8 +98,8 @@ struct Said {
 }
 
 /// Turns one status after the other into lines; each thing is said once.
-#[derive(Default)]
-pub(crate) struct Progress {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
     targets: BTreeMap<(String, String), Said>,
     conditions: BTreeMap<ConditionKind, Condition>,
     selected: u32,
@@ -95,7 +108,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// The lines that are new with `status`.
-    pub(crate) fn update(&mut self, status: ChaosStatus) -> Vec<String> {
+    pub fn update(&mut self, status: ChaosStatus) -> Vec<String> {
         let mut lines = Vec::new();
         let selected = status.experiment.targets.map_or(0, |targets| targets.selected);
         if selected != self.selected {
@@ -117,17 +130,17 @@ impl Progress {
     }
 
     /// Whether the fault is in place anywhere.
-    pub(crate) fn is_injected(&self) -> bool {
+    pub fn is_injected(&self) -> bool {
         self.status.experiment.targets.is_some_and(|targets| targets.injected > 0)
     }
 
     /// The status that was seen last.
-    pub(crate) const fn status(&self) -> &ChaosStatus {
+    pub const fn status(&self) -> &ChaosStatus {
         &self.status
     }
 
     /// One line that sums it up; `left` is the time until its end, if it has one.
-    pub(crate) fn live(&self, stopping: bool, left: Option<Duration>) -> String {
+    pub fn live(&self, stopping: bool, left: Option<Duration>) -> String {
         let counts = self.status.experiment.targets.unwrap_or_default();
         if stopping || self.status.experiment.ended.is_some() {
             return format!("recovered {}/{}  (Ctrl-C leaves it alone)", counts.recovered, counts.selected);

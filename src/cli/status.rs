@@ -2,9 +2,6 @@
 //!
 //! Reads and never writes. What it prints as JSON is described in docs/output.md, and scripts rely on it.
 
-mod detail;
-mod overview;
-
 use clap::ValueEnum;
 use jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
@@ -12,11 +9,11 @@ use kube::{Api, Client};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure, Result};
-use super::kinds::Kind;
 use super::world::{World, WorldArgs};
-use super::{Out, remaining, which};
+use super::{Out, which};
 use crate::api::{Injection, SYSTEM_NAMESPACE};
-use overview::Overview;
+use crate::operations::{Kind, Target, survey};
+use crate::report::{Overview, Remaining, lines};
 
 /// Show all experiments, or one in depth
 ///
@@ -56,8 +53,9 @@ impl Args {
         let named = which::named(&self.experiment, "status")?;
         let world = World::find(world).await?;
         if let Some((kind, name)) = named {
-            let namespace = world.namespace(None, self.namespace.as_deref());
-            let detail = detail::gather(&world.client, &kind, &namespace, &name).await?;
+            let namespace = world.namespace(self.namespace.as_deref());
+            let target = Target::named(&world.client, kind, namespace, name);
+            let detail = survey::detail(&world.client, &target).await?;
             if !print(self.output, &detail, out)? {
                 detail.lines(Timestamp::now()).iter().try_for_each(|line| out.line(line))?;
             }
@@ -67,7 +65,7 @@ impl Args {
                 if all.is_empty() {
                     out.say("No experiments found");
                 }
-                overview::lines(&all, Timestamp::now()).iter().try_for_each(|line| out.line(line))?;
+                lines(&all, Timestamp::now()).iter().try_for_each(|line| out.line(line))?;
             }
         }
         Ok(Exit::Success)
@@ -80,11 +78,11 @@ impl Args {
             injections.list(&ListParams::default()).await.map_or_else(|_| Vec::new(), |all| all.items);
         let now = Timestamp::now();
         let mut all = Vec::new();
-        for kind in which::kinds() {
+        for kind in Kind::experiments() {
             for object in list(client, &kind, self.namespace.as_deref()).await? {
                 let uid = object.metadata.uid.as_deref().unwrap_or_default();
                 let own = injections.iter().filter(|injection| injection.spec.experiment.uid == uid);
-                all.push(Overview::new(&kind, &object, remaining::Remaining::of(own, now)));
+                all.push(Overview::new(&kind.resource.kind, &object, Remaining::of(own, now)));
             }
         }
         all.sort_by(|a, b| (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name)));
@@ -116,53 +114,4 @@ pub(crate) fn print(form: Form, report: &impl Serialize, out: &mut Out) -> Resul
         Form::Yaml => out.bytes(serde_yaml::to_string(report).map_err(Failure::new)?.as_bytes())?,
     }
     Ok(true)
-}
-
-/// What `T` prints and the section of docs/output.md under `heading` does not explain, and the other way round.
-#[cfg(test)]
-pub(crate) fn undocumented<T: schemars::JsonSchema>(heading: &str) -> Vec<String> {
-    let page = include_str!("../../../docs/output.md");
-    let section = page.split("\n## ").find(|section| section.starts_with(&format!("`{heading}`"))).unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let explained: std::collections::BTreeSet<String> = rows.map(str::to_owned).collect();
-    let schema = serde_json::to_value(schemars::schema_for!(T)).unwrap();
-    let mut printed = std::collections::BTreeSet::new();
-    paths(&schema, &schema, "", &mut printed);
-    printed.symmetric_difference(&explained).cloned().collect()
-}
-
-/// The paths of all fields that a schema names.
-#[cfg(test)]
-fn paths(
-    root: &serde_json::Value,
-    schema: &serde_json::Value,
-    at: &str,
-    found: &mut std::collections::BTreeSet<String>,
-) {
-    if let Some(name) = schema["$ref"].as_str() {
-        return paths(root, root.pointer(name.trim_start_matches('#')).unwrap(), at, found);
-    }
-    for option in schema["anyOf"].as_array().into_iter().flatten() {
-        paths(root, option, at, found);
-    }
-    if let Some(properties) = schema["properties"].as_object() {
-        for (name, schema) in properties {
-            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-            paths(root, schema, &path, found);
-            found.insert(path);
-        }
-    }
-    if schema["items"].is_object() {
-        paths(root, &schema["items"], &format!("{at}[]"), found);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Overview, undocumented};
-
-    #[test]
-    fn the_overview_is_documented() {
-        assert_eq!(undocumented::<Overview>("squall status -o json"), Vec::<String>::new());
-    }
 }

@@ -1,7 +1,7 @@
 //! What a plan says: the same for scripts and for people.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::{NetworkEffect, NetworkEnd, NetworkRule, Peer, PodKill, Shaping};
 use crate::network::netem::Netem;
@@ -10,9 +10,9 @@ use crate::network::netem::Netem;
 const NAMED: usize = 4;
 
 /// What would become of an experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It would be injected as described.
     Runs,
     /// Nothing to act on now, or halted: it would wait.
@@ -22,120 +22,120 @@ pub(super) enum Verdict {
 }
 
 /// The plan of one experiment.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub struct Report {
     /// `networkchaos.chaos-mesh.org/NAME`.
-    pub(super) experiment: String,
+    pub experiment: String,
     /// The namespace that it would go to.
-    pub(super) namespace: String,
+    pub namespace: String,
     /// What it does.
-    pub(super) action: String,
+    pub action: String,
     /// `runs`, `waits` or `refused`.
-    pub(super) verdict: Verdict,
+    pub verdict: Verdict,
     /// Whether it is done once and leaves nothing to undo.
-    pub(super) one_shot: bool,
+    pub one_shot: bool,
     /// How long it would last, as the file says it; absent: until it is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) duration: Option<String>,
+    pub duration: Option<String>,
     /// What would be changed, by node.
-    pub(super) nodes: Vec<OnNode>,
+    pub nodes: Vec<OnNode>,
     /// Pods that match and are left out.
-    pub(super) excluded: Vec<LeftOut>,
+    pub excluded: Vec<LeftOut>,
     /// What is in the way, or acts on the same pods.
-    pub(super) conflicts: Vec<Conflict>,
+    pub conflicts: Vec<Conflict>,
     /// The expected effect, in words.
-    pub(super) effect: Vec<String>,
+    pub effect: Vec<String>,
     /// What to beware of.
-    pub(super) warnings: Vec<String>,
+    pub warnings: Vec<String>,
     /// Why it could not run.
-    pub(super) problems: Vec<Wrong>,
+    pub problems: Vec<Wrong>,
     /// The Halt that holds it back, and what ends that; absent: none does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) halt: Option<String>,
+    pub halt: Option<String>,
 }
 
 /// The part of one node.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct OnNode {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OnNode {
     /// Its name.
-    pub(super) node: String,
+    pub node: String,
     /// The pods on it.
-    pub(super) targets: Vec<OnTarget>,
+    pub targets: Vec<OnTarget>,
 }
 
 /// One pod.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OnTarget {
+pub struct OnTarget {
     /// `namespace/pod`.
-    pub(super) pod: String,
+    pub pod: String,
     /// The container, for faults that act on one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) container: Option<String>,
+    pub container: Option<String>,
     /// `.` for `spec.selector`, `.Target` for `spec.target.selector`.
-    pub(super) selector_key: String,
+    pub selector_key: String,
     /// Its addresses.
-    pub(super) addresses: Vec<String>,
+    pub addresses: Vec<String>,
     /// What would be changed in it; empty: nothing.
-    pub(super) changes: Vec<Change>,
+    pub changes: Vec<Change>,
 }
 
 /// One change of a pod.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Change {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
     /// `drop` (packets), `delete` or `evict` (the pod), `replace` (its images) or `kill` (a container).
-    pub(super) effect: String,
+    pub effect: String,
     /// The same in words.
-    pub(super) what: String,
+    pub what: String,
     /// Of packets: `egress` or `ingress`, seen from the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) direction: Option<String>,
+    pub direction: Option<String>,
     /// Of packets: the interface in the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) device: Option<String>,
+    pub device: Option<String>,
     /// Of packets: to or from whom; absent: everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peers: Option<Vec<Peer>>,
+    pub peers: Option<Vec<Peer>>,
 }
 
 /// A pod that matches and cannot be a target.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LeftOut {
+pub struct LeftOut {
     /// `namespace/pod`.
-    pub(super) pod: String,
+    pub pod: String,
     /// Which selector matches it.
-    pub(super) selector_key: String,
+    pub selector_key: String,
     /// Why it cannot be a target.
-    pub(super) reason: String,
+    pub reason: String,
 }
 
 /// Another experiment on the same pods, or one of the same name.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(super) struct Conflict {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Conflict {
     /// Its kind, namespace and name: `NetworkChaos default/partition`.
-    pub(super) experiment: String,
+    pub experiment: String,
     /// The pods that both act on.
-    pub(super) pods: Vec<String>,
+    pub pods: Vec<String>,
     /// What comes of it.
-    pub(super) what: String,
+    pub what: String,
 }
 
 /// One thing that is wrong.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(super) struct Wrong {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Wrong {
     /// The field.
-    pub(super) path: String,
+    pub path: String,
     /// What is wrong.
-    pub(super) what: String,
+    pub what: String,
     /// What to write instead.
-    pub(super) cure: String,
+    pub cure: String,
 }
 
 impl Report {
     /// As text.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let targets: usize = self.nodes.iter().map(|node| node.targets.len()).sum();
         let time = match &self.duration {
             _ if self.one_shot => "once".to_owned(),
@@ -238,13 +238,13 @@ impl Change {
     }
 }
 
-/// The first few peers, and how many more there are.
 /// How packets are shaped, in a line.
 pub(super) fn how(shaping: Option<&Shaping>) -> String {
     let netem = Netem::of(&shaping.cloned().unwrap_or_default());
     netem.map_or_else(|what| what, |netem| netem.to_string())
 }
 
+/// The first few peers, and how many more there are.
 fn named(peers: Option<&[Peer]>) -> String {
     match peers {
         None => "anybody".to_owned(),

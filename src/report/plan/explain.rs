@@ -7,9 +7,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod, Probe};
 use kube::ResourceExt;
 
-use super::gather::Experiment;
-use super::gather::as_kind;
 use super::report::{counted, how};
+use super::subject::Experiment;
 use crate::api::{
     Direction, GoDuration, InjectionTarget, NetworkAction, NetworkChaosSpec, NetworkEnd, NetworkRule, Peer,
     PodAction, PodChaosSpec, SOURCE_KEY, TARGET_KEY,
@@ -165,7 +164,7 @@ pub(super) fn warnings(
     world: &World,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let duration = as_kind(experiment).duration();
+    let duration = experiment.as_kind().duration();
     if duration.is_none() && !is_one_shot(experiment) {
         warnings.push("spec.duration is not set: it runs until it is stopped".to_owned());
     }

@@ -2,13 +2,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::compute::report;
-use super::gather::Experiment;
-use super::gather::{Cluster, Subject};
-use super::report::{Report, Verdict};
+use super::{Cluster, Experiment, Report, Subject, Verdict, report};
 use crate::api::{Injection, NetworkChaos, PodChaos};
-use crate::cli::status::undocumented;
 use crate::experiment::world::World;
+use crate::report::documented::undocumented;
 
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
     Arc::new(serde_json::from_value(value).unwrap())

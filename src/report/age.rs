@@ -3,17 +3,17 @@
 use jiff::Timestamp;
 
 /// The time from `then` to `now`, in two units at most: `HumanDuration` of apimachinery's `util/duration`.
-pub(crate) fn since(then: Timestamp, now: Timestamp) -> String {
+pub fn since(then: Timestamp, now: Timestamp) -> String {
     human(now.as_second() - then.as_second())
 }
 
 /// The age of what was made at the RFC 3339 time `then`.
-pub(crate) fn of(then: Option<&str>, now: Timestamp) -> String {
+pub fn of(then: Option<&str>, now: Timestamp) -> String {
     then.and_then(|then| then.parse().ok()).map_or_else(|| "<unknown>".to_owned(), |then| since(then, now))
 }
 
 /// Whole seconds.
-pub(crate) fn human(seconds: i64) -> String {
+pub fn human(seconds: i64) -> String {
     let two = |large: i64, large_unit: &str, small: i64, small_unit: &str| {
         if small == 0 {
             format!("{large}{large_unit}")

@@ -2,13 +2,13 @@
 
 /// Column widths that a following table keeps, so that a watch goes on in line.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     widths: Vec<usize>,
 }
 
 impl Table {
     /// The lines of these rows. A column is as wide as its widest cell so far, a first row of headers included.
-    pub(crate) fn lines(&mut self, rows: &[Vec<String>]) -> Vec<String> {
+    pub fn lines(&mut self, rows: &[Vec<String>]) -> Vec<String> {
         for row in rows {
             self.widths.resize(self.widths.len().max(row.len()), 0);
             for (width, cell) in self.widths.iter_mut().zip(row) {

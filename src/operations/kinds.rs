@@ -4,15 +4,18 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::discovery::{Discovery, Scope};
 use kube::{Client, ResourceExt};
 
-use super::exit::{Failure, Result};
+use crate::api;
+
+/// The group of everything that is an experiment.
+const EXPERIMENTS: &str = "chaos-mesh.org";
 
 /// A kind of objects.
 #[derive(Clone, Debug)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// What the API calls it.
-    pub(crate) resource: ApiResource,
+    pub resource: ApiResource,
     /// Whether its objects live in namespaces.
-    pub(crate) namespaced: bool,
+    pub namespaced: bool,
 }
 
 /// One row of the table of kinds with names of their own.
@@ -49,29 +52,23 @@ const KNOWN: [Known; 14] = [
 ];
 
 impl Kind {
-    /// The kind that a word on the command line means; asks the API server for words that are not in our table.
-    pub(crate) async fn find(word: &str, client: &Client) -> Result<Self> {
+    /// The kind that a word means; asks the API server for words that are not in our table. Nothing if it has none.
+    pub async fn find(word: &str, client: &Client) -> Option<Self> {
         if let Some(kind) = Self::known(word) {
-            return Ok(kind);
+            return Some(kind);
         }
-        let unknown = || {
-            let words: Vec<_> = KNOWN.iter().map(|known| known.plural).collect();
-            Failure::bad_input(format!("the API server has no resource \"{word}\""))
-                .cure(format!("use one of {}, or any other that it serves", words.join(", ")))
-        };
         // A server without discovery has nothing beside our table.
-        let discovery = Discovery::new(client.clone()).run().await.map_err(|_no_discovery| unknown())?;
-        let found = discovery
+        let discovery = Discovery::new(client.clone()).run().await.ok()?;
+        let (resource, capabilities) = discovery
             .groups_alphabetical()
             .into_iter()
             .flat_map(kube::discovery::ApiGroup::recommended_resources)
-            .find(|(resource, _)| names(word, &resource.plural, &resource.kind, &resource.group));
-        let (resource, capabilities) = found.ok_or_else(unknown)?;
-        Ok(Self { resource, namespaced: capabilities.scope == Scope::Namespaced })
+            .find(|(resource, _)| names(word, &resource.plural, &resource.kind, &resource.group))?;
+        Some(Self { resource, namespaced: capabilities.scope == Scope::Namespaced })
     }
 
     /// The kind that a word means, if it is one of our table.
-    pub(crate) fn known(word: &str) -> Option<Self> {
+    pub fn known(word: &str) -> Option<Self> {
         let known = KNOWN.iter().find(|known| {
             known.short == word.to_ascii_lowercase() || names(word, known.plural, known.kind, known.group)
         })?;
@@ -86,8 +83,24 @@ impl Kind {
         Some(Self { resource, namespaced })
     }
 
+    /// The plural words of our table.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        KNOWN.iter().map(|known| known.plural)
+    }
+
+    /// Every kind of experiment.
+    pub fn experiments() -> impl Iterator<Item = Self> {
+        let experiments = api::custom_kinds().iter().filter(|kind| kind.group == EXPERIMENTS);
+        experiments.filter_map(|kind| Self::known(kind.kind))
+    }
+
+    /// Whether its objects are experiments.
+    pub fn is_experiment(&self) -> bool {
+        self.resource.group == EXPERIMENTS
+    }
+
     /// Its API: of a namespace, or of all objects.
-    pub(crate) fn api(&self, client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
+    pub fn api(&self, client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
         match namespace.filter(|_| self.namespaced) {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &self.resource),
             None => Api::all_with(client.clone(), &self.resource),
@@ -95,12 +108,12 @@ impl Kind {
     }
 
     /// `networkchaos.chaos-mesh.org/partition`, as kubectl names an object.
-    pub(crate) fn named(&self, object: &DynamicObject) -> String {
+    pub fn named(&self, object: &DynamicObject) -> String {
         format!("{}/{}", self.singular(), object.name_any())
     }
 
     /// `networkchaos.chaos-mesh.org`: the word of this kind in kubectl's messages.
-    pub(crate) fn singular(&self) -> String {
+    pub fn singular(&self) -> String {
         let word = self.resource.kind.to_ascii_lowercase();
         if self.resource.group.is_empty() { word } else { format!("{word}.{}", self.resource.group) }
     }
@@ -115,7 +128,13 @@ fn names(word: &str, plural: &str, kind: &str, group: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::*;
+
+    #[test]
+    fn every_kind_of_experiment_has_a_word() {
+        let experiments = api::custom_kinds().iter().filter(|kind| kind.group == EXPERIMENTS).count();
+        assert_eq!(Kind::experiments().count(), experiments, "a kind is missing in the table of words");
+    }
 
     #[test]
     fn words_of_kubectl() {

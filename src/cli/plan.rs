@@ -1,20 +1,15 @@
 //! `squall plan`: what an experiment would do to the cluster as it is now. Nothing is applied.
 //!
-//! The selection and the plan are the controller's own code over the same objects; here they are gathered
-//! and explained. What is printed as JSON is described in docs/output.md.
-
-mod compute;
-mod explain;
-mod gather;
-mod report;
+//! What is printed as JSON is described in docs/output.md.
 
 use std::path::PathBuf;
 
-use super::exit::{Exit, Result};
+use super::exit::{Exit, Failure, Result};
 use super::status::{Form, print};
 use super::world::{World, WorldArgs};
 use super::{Out, files};
-use report::Verdict;
+use crate::operations::{Target, survey};
+use crate::report::plan::{Report, Verdict, report};
 
 /// Show what an experiment would do, without doing it
 ///
@@ -47,14 +42,17 @@ impl Args {
     pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
         let objects = files::read(&self.file, out)?;
         let world = World::find(world).await?;
-        let cluster = gather::cluster(&world.client).await?;
+        let cluster = survey::cluster(&world.client).await?;
         let mut reports = Vec::new();
         for object in &objects {
-            let subject = gather::subject(object, &world, self.namespace.as_deref()).await?;
-            reports.push(compute::report(&subject, &cluster));
+            let target = Target::new(&world.client, object, self.namespace.as_deref())?;
+            let subject = survey::subject(&target, object).await?.ok_or_else(|| {
+                Failure::bad_input(format!("{}: not an experiment of this release", target.label()))
+            })?;
+            reports.push(report(&subject, &cluster));
         }
         if !print(self.output, &reports, out)? {
-            for line in reports.iter().flat_map(report::Report::lines) {
+            for line in reports.iter().flat_map(Report::lines) {
                 out.line(&line)?;
             }
         }
@@ -62,6 +60,3 @@ impl Args {
         Ok(if refused { Exit::BadInput } else { Exit::Success })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,66 +4,64 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{Remaining, Table, age, status, word};
 use crate::api::TargetCounts;
-use crate::cli::kinds::Kind;
-use crate::cli::remaining::Remaining;
-use crate::cli::table::Table;
-use crate::cli::{age, progress, run};
 
 /// What stands where there is nothing.
 const NONE: &str = "-";
 
 /// An experiment at a glance.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Overview {
+pub struct Overview {
     /// Its kind, such as `NetworkChaos`.
-    pub(super) kind: String,
+    pub kind: String,
     /// Its namespace.
-    pub(super) namespace: String,
+    pub namespace: String,
     /// Its name.
-    pub(super) name: String,
+    pub name: String,
     /// What it does, if its kind has actions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) action: Option<String>,
+    pub action: Option<String>,
     /// `Waiting`, `Selected`, `Injecting`, `Injected`, `Paused`, `Stopping`, `Recovering`, `Finished` or `Invalid`.
-    pub(super) phase: String,
+    pub phase: String,
     /// Why it is over, such as `DurationElapsed`, once it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ended: Option<String>,
+    pub ended: Option<String>,
     /// Counts over all targets, once some were selected.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) targets: Option<TargetCounts>,
+    pub targets: Option<TargetCounts>,
     /// How long it lasts in all, as the file says it; absent: until it is stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) duration: Option<String>,
+    pub duration: Option<String>,
     /// Whole seconds that are left on the node that has most left; stands still while it is paused. Absent if it
     /// has no end or nothing was begun.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) remaining_seconds: Option<u64>,
+    pub remaining_seconds: Option<u64>,
     /// When it was created, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) created: Option<String>,
-    /// For people: what remains.
+    pub created: Option<String>,
+    /// For people: what remains. It is not written out, for `remaining_seconds` says it to scripts.
     #[serde(skip)]
-    pub(super) left: Remaining,
+    pub left: Remaining,
 }
 
 impl Overview {
-    pub(super) fn new(kind: &Kind, object: &DynamicObject, left: Remaining) -> Self {
-        let status = run::status(object);
+    /// From the object of this kind and what its Injections say of the time that it has left.
+    pub fn new(kind: &str, object: &DynamicObject, left: Remaining) -> Self {
+        let status = status(object);
         let text = |path: &str| object.data.pointer(path).and_then(Value::as_str).map(str::to_owned);
         // What is over has nothing left, whatever its parts on the nodes still say.
         let left = if status.experiment.ended.is_some() { Remaining::Unknown } else { left };
         Self {
-            kind: kind.resource.kind.clone(),
+            kind: kind.to_owned(),
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             action: text("/spec/action"),
-            phase: progress::word(&status, object.metadata.deletion_timestamp.is_some()).to_owned(),
+            phase: word(&status, object.metadata.deletion_timestamp.is_some()).to_owned(),
             ended: status.experiment.ended.clone(),
             targets: status.experiment.targets,
             duration: text("/spec/duration").filter(|text| !text.is_empty()),
@@ -73,9 +71,12 @@ impl Overview {
         }
     }
 
-    /// `42s/1m`, with a dash for what is not known.
-    pub(super) fn time(&self) -> String {
-        let left = self.left.text();
+    /// What remains and of how much: `42s/1m`, with a dash for what is not known.
+    pub fn time(&self) -> String {
+        // One that was read back knows its seconds only.
+        let seconds =
+            || self.remaining_seconds.map(|left| age::human(i64::try_from(left).unwrap_or(i64::MAX)));
+        let left = self.left.text().or_else(seconds);
         match (left, &self.duration) {
             (left, Some(duration)) => format!("{}/{duration}", left.as_deref().unwrap_or(NONE)),
             (_, None) => "until stopped".to_owned(),
@@ -98,7 +99,7 @@ impl Overview {
 }
 
 /// The table of all; nothing without an experiment.
-pub(super) fn lines(all: &[Overview], now: Timestamp) -> Vec<String> {
+pub fn lines(all: &[Overview], now: Timestamp) -> Vec<String> {
     if all.is_empty() {
         return Vec::new();
     }

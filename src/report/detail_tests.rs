@@ -1,15 +1,15 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cli::status::undocumented;
+use crate::report::documented::undocumented;
 
-fn experiment(status: &Value) -> (Kind, kube::api::DynamicObject) {
+fn experiment(status: &Value) -> DynamicObject {
     let object = json!({
         "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos",
         "metadata": {"namespace": "default", "name": "cut", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"action": "partition", "duration": "1m"}, "status": status,
     });
-    (Kind::known("networkchaos").unwrap(), serde_json::from_value(object).unwrap())
+    serde_json::from_value(object).unwrap()
 }
 
 fn injection() -> Injection {
@@ -70,22 +70,18 @@ fn the_detail_is_documented() {
 #[test]
 fn a_running_experiment_in_depth() {
     let now: Timestamp = "2026-01-01T00:00:25Z".parse().unwrap();
-    let (kind, object) = experiment(&json!({
+    let object = experiment(&json!({
         "conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": "False"}],
         "experiment": {"targets": {"selected": 2, "injected": 1, "recovered": 0, "failed": 0}},
     }));
-    let status = run::status(&object);
-    let injections = [injection()];
-    let overview = Overview::new(&kind, &object, Remaining::of(&injections, now));
-    let nodes = by_node(&injections);
-    let to_do = advice(&overview, &status, &nodes, 25);
     let events = [
         event("b", "u", "2026-01-01T00:00:06", "Applied"),
         event("a", "u", "2026-01-01T00:00:04", "Started"),
         event("c", "older", "2026-01-01T00:00:01", "Deleted"),
     ];
-    let timeline = timeline(events.into_iter().filter(|event| is_about(event, "u")));
-    let detail = Detail { overview, conditions: status.conditions, nodes, timeline, to_do };
+    let injection = injection();
+    let (injections, events) = (Ok(vec![&injection]), Ok(events.iter().collect()));
+    let detail = Detail::new("NetworkChaos", &object, injections, events, now);
     assert_eq!(
         detail.lines(now),
         [
@@ -112,6 +108,24 @@ fn a_running_experiment_in_depth() {
         (&json["remainingSeconds"], &json["nodes"][0]["targets"][1]["phase"]),
         (&json!(40), &json!("Injected"))
     );
+    let recorded: Detail = serde_json::from_value(json).unwrap();
+    assert_eq!(recorded.lines(now), detail.lines(now), "what was recorded says the same");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let object = experiment(&json!({"conditions": [{"type": "Selected", "status": "True"}]}));
+    let now = "2026-01-01T00:00:25Z".parse().unwrap();
+    let forbidden = |what: &str| format!("cannot read {what}: forbidden");
+    let (injections, events) = (Err(forbidden("what the nodes say")), Err(forbidden("the events")));
+    let detail = Detail::new("NetworkChaos", &object, injections, events, now);
+    assert_eq!(
+        detail.to_do,
+        [
+            "cannot read what the nodes say: forbidden: ask for the right to list injections in squall-system",
+            "cannot read the events: forbidden",
+        ]
+    );
 }
 
 #[test]
@@ -136,9 +150,9 @@ fn what_to_do_fits_the_state() {
         ),
         (json!({"conditions": [{"type": "Selected", "status": "True"}]}), 60, None),
     ] {
-        let (kind, object) = experiment(&status);
-        let overview = Overview::new(&kind, &object, Remaining::Unknown);
-        let to_do = advice(&overview, &run::status(&object), &[], age);
+        let object = experiment(&status);
+        let overview = Overview::new("NetworkChaos", &object, Remaining::Unknown);
+        let to_do = advice(&overview, &super::status(&object), &[], age);
         match says {
             Some(says) => assert!(to_do.len() == 1 && to_do[0].contains(says), "{status}: {to_do:?}"),
             None => assert_eq!(to_do, Vec::<String>::new(), "{status}"),
