@@ -1,7 +1,7 @@
 //! `squall pause`: takes the fault of an experiment away for a while. `squall resume` shares the code.
 //!
-//! Only the annotation is written; the controller and the daemons do the rest. What is waited for is what
-//! they read back.
+//! Only an annotation is written (`crate::operations::turn`); the controller and the daemons do the rest. What
+//! is waited for is what they read back.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -60,6 +60,7 @@ enum Reached {
     Late(Box<ChaosStatus>),
 }
 
+/// What the verbs do beside the write: waiting, and telling what became of it.
 impl Turn {
     /// Turns these experiments; none of them if one cannot be.
     pub(super) async fn run(

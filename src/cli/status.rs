@@ -13,7 +13,7 @@ use super::world::{World, WorldArgs};
 use super::{Out, which};
 use crate::api::{Injection, SYSTEM_NAMESPACE};
 use crate::operations::{Kind, Target, survey};
-use crate::report::{Overview, Remaining, lines};
+use crate::report::{Overview, Remaining};
 
 /// Show all experiments, or one in depth
 ///
@@ -65,7 +65,7 @@ impl Args {
                 if all.is_empty() {
                     out.say("No experiments found");
                 }
-                lines(&all, Timestamp::now()).iter().try_for_each(|line| out.line(line))?;
+                Overview::table(&all, Timestamp::now()).iter().try_for_each(|line| out.line(line))?;
             }
         }
         Ok(Exit::Success)

@@ -17,7 +17,7 @@ mod turn;
 pub use detail::{Detail, Happening, OnNode, OnTarget};
 pub use halt::stopped;
 pub use outcome::{Change, Trouble};
-pub use overview::{Overview, lines};
+pub use overview::Overview;
 pub use progress::{Progress, Stage, left, stage, status, word};
 pub use remaining::Remaining;
 pub use table::Table;

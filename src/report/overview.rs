@@ -83,6 +83,17 @@ impl Overview {
         }
     }
 
+    /// The table of all; nothing without an experiment.
+    pub fn table(all: &[Self], now: Timestamp) -> Vec<String> {
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let headers = ["NAMESPACE", "KIND", "NAME", "PHASE", "TARGETS", "REMAINING/DURATION", "AGE"];
+        let mut rows = vec![headers.map(str::to_owned).to_vec()];
+        rows.extend(all.iter().map(|overview| overview.row(now)));
+        Table::default().lines(&rows)
+    }
+
     fn row(&self, now: Timestamp) -> Vec<String> {
         let targets = self.targets.filter(|targets| targets.selected > 0);
         vec![
@@ -96,15 +107,4 @@ impl Overview {
             age::of(self.created.as_deref(), now),
         ]
     }
-}
-
-/// The table of all; nothing without an experiment.
-pub fn lines(all: &[Overview], now: Timestamp) -> Vec<String> {
-    if all.is_empty() {
-        return Vec::new();
-    }
-    let headers = ["NAMESPACE", "KIND", "NAME", "PHASE", "TARGETS", "REMAINING/DURATION", "AGE"];
-    let mut rows = vec![headers.map(str::to_owned).to_vec()];
-    rows.extend(all.iter().map(|overview| overview.row(now)));
-    Table::default().lines(&rows)
 }
