@@ -17,6 +17,8 @@ use kube::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
+use super::pty::Launch;
+
 /// The user that playgrounds run as when the tests run as root.
 const NOBODY: u32 = 65534;
 /// How long a start may take on a busy machine before the test gives up.
@@ -67,6 +69,25 @@ impl Home {
         command
     }
 
+    /// A verb on a terminal, with the same folders and as the same user.
+    pub(crate) fn on_terminal(&self, arguments: &[&str]) -> Launch {
+        let launch = Launch::squall(arguments)
+            .program(&self.program)
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"));
+        if geteuid().is_root() { launch.user(NOBODY) } else { launch }
+    }
+
+    /// The socket of the playground of this name.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("run/squall/{name}.sock"))
+    }
+
+    /// What the playground of this name says while a console is open.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("state/squall/{name}.log"))
+    }
+
     /// Starts a verb beside the playground and writes `input` to it.
     pub(crate) fn squall(&self, arguments: &[&str], input: &str) -> Child {
         let mut child = start(self.command().args(arguments).stdin(Stdio::piped()));
@@ -79,7 +100,7 @@ impl Home {
         let mut command = self.command();
         command.args(["playground", "--headless", "--name", name]).stdin(Stdio::null());
         let mut child = start(&mut command);
-        let socket = self.folder.path().join(format!("run/squall/{name}.sock"));
+        let socket = self.socket(name);
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));

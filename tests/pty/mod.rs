@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
@@ -17,12 +19,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::pty::{Winsize, openpty};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, read, tcgetpgrp, write};
-use rustix::termios::tcsetwinsize;
+use rustix::termios::{Winsize, tcsetwinsize};
 
 /// How long anything may take on a busy machine before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,9 +105,8 @@ impl Launch {
     #[expect(clippy::disallowed_methods, reason = "the program under test is a child")]
     pub(crate) fn start(self) -> Pty {
         let (columns, rows) = self.size;
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).expect("a pseudo terminal");
-        let end = || pty.slave.try_clone().expect("a descriptor");
+        let (master, slave) = terminal(columns, rows);
+        let end = || slave.try_clone().expect("a descriptor");
         // Makes its standard input its controlling terminal and becomes what follows.
         let mut command = Command::new("setsid");
         command.arg("--ctty");
@@ -117,7 +119,7 @@ impl Launch {
         }
         command.stdin(end()).stdout(end()).stderr(end());
         let child = command.spawn().expect("setsid (package util-linux) is not installed");
-        let master = Arc::new(pty.master);
+        let master = Arc::new(master);
         let stop = Arc::new(AtomicBool::new(false));
         let paused = Arc::new(AtomicBool::new(false));
         let pause = Arc::clone(&paused);
@@ -133,7 +135,7 @@ impl Launch {
         ];
         Pty {
             child,
-            line: Some(Line { master, slave: pty.slave, outgoing }),
+            line: Some(Line { master, slave, outgoing }),
             incoming,
             under_way: VecDeque::new(),
             latency: self.latency,
@@ -144,6 +146,26 @@ impl Launch {
             threads,
         }
     }
+}
+
+/// Both ends of a new terminal. No program that a test beside this one starts may inherit them, not for a moment: a
+/// terminal is gone only when nobody holds its near end.
+fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).expect("a pseudo terminal");
+    grantpt(&master).expect("its far end");
+    unlockpt(&master).expect("its far end");
+    let name = ptsname_r(&master).expect("its name");
+    let mut options = OpenOptions::new();
+    let slave = options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name);
+    let master = OwnedFd::from(master);
+    resize(&master, columns, rows);
+    (master, slave.expect("the far end of a pseudo terminal").into())
+}
+
+fn resize(terminal: &OwnedFd, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).expect("resize the terminal");
 }
 
 fn nonzero(cells: u16) -> NonZero<u16> {
@@ -308,8 +330,7 @@ impl Pty {
 
     /// Changes the size of the terminal, as its window does.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&*self.line().master, size).expect("resize the terminal");
+        resize(&self.line().master, columns, rows);
         self.parser.screen_mut().set_size(nonzero(rows), nonzero(columns));
     }
 
