@@ -1,6 +1,7 @@
 //! The console's terminal on a pseudo terminal: taken over whole, and given back whole however the console ends.
 #![cfg(test)]
 
+#[expect(dead_code, reason = "shared with tests that run another copy of the program")]
 mod pty;
 
 use std::fs;

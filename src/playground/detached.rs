@@ -114,7 +114,7 @@ impl Detached {
         Ok(Self { child, process: Running { pid, process }, log, told })
     }
 
-    /// Waits until its API server answers `client`. May be dropped at any time.
+    /// Waits until its API server answers `client`, whatever it says. May be dropped at any time.
     pub async fn ready(&mut self, client: &kube::Client) -> Result<(), PlaygroundError> {
         loop {
             let request = http::Request::get("/livez").body(Vec::new());
@@ -125,7 +125,7 @@ impl Detached {
                     let status = status.map_err(DetachedError::Start)?;
                     return Err(DetachedError::Ended { status, said: self.last_words() }.into());
                 }
-                answer = client.request_text(request) => if answer.is_ok() {
+                answer = client.request_text(request) => if matches!(answer, Ok(_) | Err(kube::Error::Api(_))) {
                     return Ok(());
                 },
             }

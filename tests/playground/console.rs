@@ -1,21 +1,36 @@
 //! The playground below its console: it ends when the console is quit, and with nothing else that becomes of a terminal.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::Home;
-use super::pty::{PATIENCE, Pty};
+use super::pty::{Launch, PATIENCE, Pty};
 
 /// How long the kernel may take to clear away what has ended.
 const CLEARING: Duration = Duration::from_secs(5);
 
+/// A verb on a terminal, with the same folders and as the same user as everything of this home.
+fn on_terminal(home: &Home, arguments: &[&str]) -> Launch {
+    let launch = Launch::squall(arguments).program(home.program());
+    let launch = home.folders().into_iter().fold(launch, |launch, (name, folder)| launch.env(name, folder));
+    match Home::user() {
+        Some(user) => launch.user(user),
+        None => launch,
+    }
+}
+
+/// A way to lose a console.
+type Loss = fn(&mut Pty);
+
 /// Opens the console of `squall playground`; `None`, with a loud word, where the machine forbids sandboxes.
 fn playground(home: &Home, arguments: &[&str]) -> Option<Pty> {
-    let mut pty = home.on_terminal(&[&["playground"], arguments].concat()).start();
+    let mut pty = on_terminal(home, &[&["playground"], arguments].concat()).start();
     let wanted = "does not let you make a sandbox";
     pty.wait_for(|screen| screen.is_alternate() || screen.has(wanted), PATIENCE, "console");
     if pty.screen().has(wanted) {
@@ -28,6 +43,21 @@ fn playground(home: &Home, arguments: &[&str]) -> Option<Pty> {
 
 fn answers(home: &Home, name: &str) -> bool {
     UnixStream::connect(home.socket(name)).is_ok()
+}
+
+/// The names of the movies server's pods, once there are so many.
+fn server_pods(home: &Home, count: usize) -> BTreeSet<String> {
+    let begun = Instant::now();
+    loop {
+        let (_, text) = squall(home, &["get", "pods", "-l", "app=server-app"]);
+        let names = text.lines().filter_map(|line| line.split_whitespace().next());
+        let names: BTreeSet<_> =
+            names.filter(|name| name.starts_with("server-app")).map(str::to_owned).collect();
+        if names.len() == count {
+            return names;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not {count} pods of server-app: {text}");
+    }
 }
 
 /// A verb beside it, and what it said.
@@ -66,19 +96,18 @@ fn a_request_to_end_ends_both() {
 #[test]
 fn a_lost_terminal_leaves_the_playground_alone() {
     let home = Home::new();
-    type Loss = fn(&mut Pty);
     let losses: [(&str, Loss); 3] = [
         ("hang-up", Pty::hang_up),
         ("SIGHUP", |pty| pty.kill(Signal::SIGHUP)),
         ("SIGKILL", |pty| pty.kill(Signal::SIGKILL)),
     ];
     let Some(mut pty) = playground(&home, &[]) else { return };
+    let before = server_pods(&home, 2);
     // The second and the third console are opened by the same verb again, which finds the playground running.
     for (loss, lose) in losses {
         lose(&mut pty);
         pty.wait_end();
-        let (found, pods) = squall(&home, &["get", "pods"]);
-        assert!(found && pods.contains("server-app"), "after {loss}: {pods}");
+        assert_eq!(server_pods(&home, 2), before, "after {loss}");
         pty = playground(&home, &[]).expect("the console again");
     }
     // This one is a guest.
@@ -86,9 +115,9 @@ fn a_lost_terminal_leaves_the_playground_alone() {
     assert!(pty.wait_end().success());
     assert!(answers(&home, "default"), "quitting an attached console ended the playground");
 
-    let mut attached = home.on_terminal(&["attach"]).start();
+    let mut attached = on_terminal(&home, &["attach"]).start();
     attached.wait_text("playground default");
-    let mut second = home.on_terminal(&["attach", "default", "--read-only"]).start();
+    let mut second = on_terminal(&home, &["attach", "default", "--read-only"]).start();
     second.wait_text("playground default");
     for console in [&mut attached, &mut second] {
         console.press("q");
@@ -123,7 +152,7 @@ fn ctrl_c_before_the_console_leaves_nothing() {
     let Some(mut pty) = playground(&home, &["--name", "probe"]) else { return };
     pty.press("q");
     assert!(pty.wait_end().success());
-    let mut pty = home.on_terminal(&["playground"]).start();
+    let mut pty = on_terminal(&home, &["playground"]).start();
     pty.wait_for(
         |screen| screen.has("starting playground") || screen.is_alternate(),
         PATIENCE,
@@ -141,7 +170,7 @@ fn a_start_that_fails_says_why() {
     let Some(first) = home.start("taken") else { return };
     // The name is taken, but nobody answers by it: the socket is gone.
     fs::remove_file(home.socket("taken")).expect("remove the socket");
-    let mut pty = home.on_terminal(&["playground", "--name", "taken"]).start();
+    let mut pty = on_terminal(&home, &["playground", "--name", "taken"]).start();
     assert!(!pty.wait_end().success());
     assert!(!pty.has_sent(b"\x1b[?1049h", 0), "there was nothing to open a console on");
     assert!(pty.screen().has("still has processes"), "{}", pty.screen().frame());
@@ -155,10 +184,10 @@ fn without_a_terminal_the_playground_runs_without_its_console() {
     drop(probe);
     let child = home.squall(&["playground"], "");
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process number"));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while !answers(&home, "default") {
         assert!(begun.elapsed() < PATIENCE, "it does not start");
-        std::thread::park_timeout(Duration::from_millis(10));
+        thread::park_timeout(Duration::from_millis(10));
     }
     kill(pid, Signal::SIGINT).expect("signal the playground");
     let output = child.wait_with_output().expect("its output");

@@ -17,8 +17,6 @@ use kube::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use super::pty::Launch;
-
 /// The user that playgrounds run as when the tests run as root.
 const NOBODY: u32 = 65534;
 /// How long a start may take on a busy machine before the test gives up.
@@ -58,24 +56,30 @@ impl Home {
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("XDG_STATE_HOME", self.folder.path().join("state"))
-            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
+            .envs(self.folders())
             .env("HOME", "/nonexistent")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
+        if let Some(user) = Self::user() {
+            command.uid(user).gid(user);
         }
         command
     }
 
-    /// A verb on a terminal, with the same folders and as the same user.
-    pub(crate) fn on_terminal(&self, arguments: &[&str]) -> Launch {
-        let launch = Launch::squall(arguments)
-            .program(&self.program)
-            .env("XDG_STATE_HOME", self.folder.path().join("state"))
-            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"));
-        if geteuid().is_root() { launch.user(NOBODY) } else { launch }
+    /// The program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The variables that lead it to the folders.
+    pub(crate) fn folders(&self) -> [(&'static str, PathBuf); 2] {
+        [("XDG_STATE_HOME", "state"), ("XDG_RUNTIME_DIR", "run")]
+            .map(|(name, folder)| (name, self.folder.path().join(folder)))
+    }
+
+    /// The user that it has to run as, if not as this one.
+    pub(crate) fn user() -> Option<u32> {
+        geteuid().is_root().then_some(NOBODY)
     }
 
     /// The socket of the playground of this name.
@@ -156,6 +160,16 @@ impl Home {
                 return Err(left.iter().map(name).collect());
             }
             thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A playground below a console lives on when its test fails. Its processes are known by this home's program.
+        for pid in self.processes() {
+            // It may be gone meanwhile, with one that was killed before it.
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
         }
     }
 }

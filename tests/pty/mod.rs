@@ -125,14 +125,12 @@ impl Launch {
         let pause = Arc::clone(&paused);
         let (heard, incoming) = mpsc::channel();
         let (outgoing, typed) = mpsc::channel();
-        let line = |work: Box<dyn FnOnce(&OwnedFd, &AtomicBool) + Send>| {
-            let (master, stop) = (Arc::clone(&master), Arc::clone(&stop));
-            thread::spawn(move || work(&master, &stop))
-        };
-        let threads = vec![
-            line(Box::new(move |master, stop| listen(master, stop, &pause, &heard))),
-            line(Box::new(move |master, stop| send(master, stop, &typed))),
-        ];
+        let ends = || (Arc::clone(&master), Arc::clone(&stop));
+        let (near, wanted) = ends();
+        let listener = thread::spawn(move || listen(&near, &wanted, &pause, &heard));
+        let (near, wanted) = ends();
+        let typist = thread::spawn(move || send(&near, &wanted, &typed));
+        let threads = vec![listener, typist];
         Pty {
             child,
             line: Some(Line { master, slave, outgoing }),
@@ -174,7 +172,7 @@ fn nonzero(cells: u16) -> NonZero<u16> {
 
 /// Passes on what the program writes, with the time when it came.
 fn listen(master: &OwnedFd, stop: &AtomicBool, pause: &AtomicBool, heard: &Sender<(Instant, Vec<u8>)>) {
-    let mut buffer = [0; 65536];
+    let mut buffer = [0; 8192];
     while !stop.load(Ordering::SeqCst) {
         if pause.load(Ordering::SeqCst) {
             thread::park_timeout(Duration::from_millis(GLANCE.into()));
