@@ -221,7 +221,23 @@ fn text_is_pasted_as_a_whole() {
     assert!(pty.wait_end().success());
 }
 
-/// A key cut in two, as a slow line delivers it, and one that is never completed, must not hold up what follows.
+#[test]
+fn escape_is_a_key_and_the_begin_of_others() {
+    let nowhere = Nowhere::new();
+    let mut pty = nowhere.console(&[]).start();
+    opened(&mut pty);
+    pty.press("esc");
+    pty.wait_text("key Esc");
+    // As a line may deliver it.
+    pty.send("\x1b[");
+    pty.watch(Duration::from_millis(100));
+    pty.send("A");
+    pty.wait_text("key Up");
+    pty.press("q");
+    assert!(pty.wait_end().success());
+}
+
+/// One that is never completed.
 #[test]
 fn half_a_key_does_not_hold_it_up() {
     let nowhere = Nowhere::new();
@@ -260,8 +276,7 @@ fn a_terminal_that_takes_nothing_does_not_hold_it_up() {
     for round in 0..100 {
         pty.paste(&if round % 2 == 0 { "a" } else { "b" }.repeat(400));
     }
-    pty.watch(Duration::from_millis(500));
-    pty.kill(Signal::SIGTERM);
+    pty.type_text("q");
     assert!(pty.wait_end().success());
 }
 

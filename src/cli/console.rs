@@ -2,8 +2,7 @@
 
 use super::exit::{Exit, Failure, Result};
 use super::world::{World, WorldArgs};
-use crate::console::terminal::{self, TerminalError};
-use crate::console::{self, Color, ConsoleError, Ending, Look, Options};
+use crate::console::{self, Color, Ending, Look, Options, terminal};
 
 /// Open the console
 ///
@@ -65,7 +64,9 @@ impl Args {
 
 /// Refuses early where there is no terminal: nothing is started for a console that cannot be shown.
 pub(crate) fn check_terminal() -> Result<()> {
-    terminal::check().map_err(no_terminal)
+    terminal::check().map_err(|error| {
+        Failure::new(error).cure("start it in a terminal; `squall --help` has the verbs for scripts")
+    })
 }
 
 /// Opens the console and waits for its end.
@@ -79,12 +80,5 @@ pub(crate) async fn open(world: World, flags: Flags, role: Role) -> Result<Endin
         read_only: flags.read_only,
         look: Look { theme: flags.theme, color: flags.color, ascii: flags.ascii, mouse: !flags.no_mouse },
     };
-    console::run(options).await.map_err(|error| match error {
-        ConsoleError::Terminal(error @ TerminalError::NoTerminal(_)) => no_terminal(error),
-        error => Failure::new(error).context("the console ended"),
-    })
-}
-
-fn no_terminal(error: TerminalError) -> Failure {
-    Failure::new(error).cure("start it in a terminal; `squall --help` has the verbs for scripts")
+    console::run(options).await.map_err(|error| Failure::new(error).context("the console ended"))
 }

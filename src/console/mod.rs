@@ -3,11 +3,10 @@
 pub mod clipboard;
 pub mod terminal;
 
-use futures::StreamExt as _;
 use ratatui::style::Stylize as _;
 use ratatui::text::{Line, Text};
 
-use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::event::{Event, KeyCode, KeyModifiers};
 use terminal::{Screen, ScreenOptions, Signal, TerminalError};
 
 /// How many colours may be used.
@@ -77,9 +76,6 @@ pub enum ConsoleError {
     /// The terminal.
     #[error(transparent)]
     Terminal(#[from] TerminalError),
-    /// The keys.
-    #[error("cannot read the keys")]
-    Input(#[source] std::io::Error),
 }
 
 /// Runs the console until it ends.
@@ -87,7 +83,7 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
     let mut mouse = options.look.mouse;
     let mut screen = Screen::open(ScreenOptions { mouse, after_panic: None })?;
     let mut signals = screen.signals()?;
-    let mut events = EventStream::new();
+    let mut input = screen.input()?;
     let mut said = String::new();
     loop {
         let drawn = screen.draw(|frame| {
@@ -112,8 +108,8 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
                 Signal::Continue => screen.resume()?,
             },
             drained = screen.drained(), if behind => drained?,
-            event = events.next() => match event {
-                Some(Ok(Event::Key(key))) if key.kind == KeyEventKind::Press => match key.code {
+            event = input.next() => match event {
+                Ok(Event::Key(key)) => match key.code {
                     KeyCode::Char('q') => return Ok(Ending::Quit),
                     KeyCode::Char('z') if key.modifiers == KeyModifiers::CONTROL => {
                         screen.suspend(&mut signals).await?;
@@ -124,9 +120,9 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
                     }
                     code => said = format!("key {code}"),
                 },
-                Some(Ok(event)) => said = format!("{event:?}"),
-                Some(Err(error)) => return Err(ConsoleError::Input(error)),
-                None => return Ok(Ending::HungUp),
+                Ok(event) => said = format!("{event:?}"),
+                Err(TerminalError::HungUp) => return Ok(Ending::HungUp),
+                Err(error) => return Err(error.into()),
             },
         }
     }

@@ -5,6 +5,7 @@
 //! Nothing here decides what a key means or what is shown.
 
 mod backend;
+mod input;
 mod signals;
 mod tty;
 
@@ -17,6 +18,7 @@ use nix::unistd::Pid;
 use ratatui::{Frame, Terminal};
 
 use self::backend::Canvas;
+pub use self::input::Input;
 pub use self::signals::{Signal, Signals};
 use self::tty::Tty;
 use super::clipboard::{self, Multiplexer};
@@ -55,7 +57,7 @@ pub enum TerminalError {
 }
 
 impl TerminalError {
-    const fn system(action: &'static str) -> impl Fn(io::Error) -> Self {
+    fn system(action: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::System { action, source }
     }
 }
@@ -89,8 +91,7 @@ pub fn check() -> Result<(), TerminalError> {
 }
 
 impl Screen {
-    /// Takes the terminal. Inside a tokio runtime, and before anything reads events of crossterm: they come by way of
-    /// standard input, which is replaced.
+    /// Takes the terminal. Inside a tokio runtime.
     pub fn open(options: ScreenOptions) -> Result<Self, TerminalError> {
         check()?;
         // With NO_COLOR set crossterm writes an empty sequence in place of a colour, which takes off reverse video and
@@ -111,6 +112,11 @@ impl Screen {
     /// The signals of this process and the loss of this terminal.
     pub fn signals(&self) -> Result<Signals, TerminalError> {
         Signals::listen(Arc::clone(&self.tty))
+    }
+
+    /// What the user does. One at a time: two would share the keys.
+    pub fn input(&self) -> Result<Input, TerminalError> {
+        Input::listen(Arc::clone(&self.tty))
     }
 
     /// Draws a frame and sends what differs from the last one, as one write. While the terminal is behind
@@ -160,7 +166,8 @@ impl Screen {
         self.terminal.clear().map_err(TerminalError::system("clear the screen"))
     }
 
-    /// Gives the terminal back, for another program. Whoever reads events must have let go of them.
+    /// Gives the terminal back, for another program. Nothing may wait for [`Input::next`] meanwhile, or it would take
+    /// that program's keys.
     pub fn give_back(&mut self) {
         self.tty.leave();
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{dup2_stdin, tcgetpgrp, write};
+use nix::unistd::{read, tcgetpgrp, write};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -37,8 +37,6 @@ const CUT_OFF: &[u8] = b"\x18\x1b[?2026l";
 #[derive(Debug)]
 pub(super) struct Tty {
     device: AsyncFd<OwnedFd>,
-    /// What standard input was before; `None` if it has not been replaced.
-    stdin: Option<OwnedFd>,
     state: Mutex<State>,
 }
 
@@ -63,14 +61,14 @@ impl Tty {
         let path = if tcgetpgrp(&stdin).is_ok() { "/dev/tty" } else { "/proc/self/fd/0" };
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let (device, stdin) = match options.open(path) {
-            Ok(device) => (OwnedFd::from(device), Some(stdin.as_fd().try_clone_to_owned()?)),
+        let device = match options.open(path) {
+            Ok(device) => OwnedFd::from(device),
             Err(error) => {
                 tracing::debug!(%error, path, "the terminal cannot be opened again: writing to it may block");
-                (io::stdout().as_fd().try_clone_to_owned()?, None)
+                io::stdout().as_fd().try_clone_to_owned()?
             }
         };
-        Ok(Self { device: watch(device)?, stdin, state: Mutex::default() })
+        Ok(Self { device: watch(device)?, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,9 +80,6 @@ impl Tty {
         // Whoever stopped us without asking may have changed the mode meanwhile; it is read afresh.
         disable_raw_mode()?;
         enable_raw_mode()?;
-        if self.stdin.is_some() {
-            dup2_stdin(&self.device)?;
-        }
         let mut state = self.state();
         state.entered = true;
         state.unsent.extend_from_slice(ENTER);
@@ -117,8 +112,7 @@ impl Tty {
     fn restore(&self, farewell: &[u8]) -> io::Result<()> {
         let written = write_within(&self.device, farewell, FAREWELL);
         let cooked = disable_raw_mode();
-        let stdin = self.stdin.as_ref().map_or(Ok(()), dup2_stdin);
-        written.and(cooked).and(stdin.map_err(io::Error::from))
+        written.and(cooked)
     }
 
     /// Switches the mouse on or off, now if the console has the terminal, else when it gets it.
@@ -168,6 +162,25 @@ impl Tty {
         }
     }
 
+    /// Waits for keys and takes some. May be dropped at any time.
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> Result<usize, TerminalError> {
+        let unusable = |source| TerminalError::System { action: "wait for keys", source };
+        loop {
+            let mut ready = self.device.readable().await.map_err(unusable)?;
+            // What is known of readiness may be old, and the descriptor may be one that blocks.
+            let asked = poll(&mut [PollFd::new(self.device.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO);
+            match asked
+                .and_then(|count| if count == 0 { Err(Errno::EAGAIN) } else { read(&self.device, buffer) })
+            {
+                Ok(0) => return Err(self.state().failed(Errno::EIO.into())),
+                Ok(count) => return Ok(count),
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(self.state().failed(errno.into())),
+            }
+        }
+    }
+
     /// Waits until the terminal is gone: the window closed, the connection lost. May be dropped at any time.
     pub(super) async fn hung_up(&self) {
         while let Ok(mut ready) = self.device.ready(Interest::PRIORITY).await {
@@ -180,14 +193,14 @@ impl Tty {
     }
 }
 
-/// Has the runtime tell when the terminal takes bytes again and when it is gone. A hang-up is reported whatever is asked
-/// for; priority data never comes, so that keys wake nobody here.
+/// Has the runtime tell when the terminal has keys, takes bytes again and is gone. A hang-up is reported with whatever is
+/// asked for; priority data never comes.
 #[expect(
     deprecated,
     reason = "what replaces it is unsafe: it wants a descriptor that stays the same, and an OwnedFd is one"
 )]
 fn watch(device: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(device, Interest::WRITABLE | Interest::PRIORITY)
+    AsyncFd::with_interest(device, Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY)
 }
 
 /// What gives a terminal back; `cut`: something may stand in the middle of a sequence.
@@ -211,7 +224,7 @@ impl State {
                 self.hung_up = true;
                 TerminalError::HungUp
             }
-            _ => TerminalError::System { action: "write to the terminal", source },
+            _ => TerminalError::System { action: "use the terminal", source },
         }
     }
 
