@@ -3,8 +3,8 @@
 //! The console is its ordinary client. So a lost terminal touches nothing in it, and whoever comes back, from whichever
 //! terminal, has the same rights as who started it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -70,7 +70,6 @@ pub struct Detached {
     child: Child,
     process: Running,
     log: PathBuf,
-    told: File,
 }
 
 /// A playground's supervisor, whoever started it. When it ends the kernel ends everything in the sandbox.
@@ -99,7 +98,6 @@ impl Detached {
         let mut options = OpenOptions::new();
         let output = options.append(true).create_new(true).mode(0o600).open(&log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
-        let told = File::open(&log).map_err(failed)?;
         let mut command = Command::from(exec::program(exec::THIS_PROGRAM));
         command
             .arg0("squall")
@@ -111,7 +109,7 @@ impl Detached {
         let child = command.spawn().map_err(DetachedError::Start)?;
         let pid = child.id().ok_or_else(|| DetachedError::Start(io::ErrorKind::NotFound.into()))?;
         let process = Arc::new(PidFd::open(pid).map_err(DetachedError::Start)?);
-        Ok(Self { child, process: Running { pid, process }, log, told })
+        Ok(Self { child, process: Running { pid, process }, log })
     }
 
     /// Waits until its API server answers `client`, whatever it says. May be dropped at any time.
@@ -131,16 +129,6 @@ impl Detached {
             }
             tokio::time::sleep(ASK).await;
         }
-    }
-
-    /// What it said and has not been taken yet: whole lines. Something only until its log begins anew.
-    pub fn news(&mut self) -> String {
-        let mut text = Vec::new();
-        // The log is for people: what cannot be read is not told.
-        if let Err(error) = self.told.read_to_end(&mut text) {
-            tracing::debug!(%error, log = %self.log.display(), "cannot read the log");
-        }
-        String::from_utf8_lossy(&text).into_owned()
     }
 
     fn last_words(&self) -> String {

@@ -119,7 +119,9 @@ pub(crate) fn supervise(mut claim: paths::Claim, name: &str, detached: bool) -> 
         .process_group(0)
         .spawn()
         .map_err(system("start the sandbox's init"))?;
-    let output = Output { open: true, log: detached.then_some(0) };
+    let log = || Ok(Log { file: File::from(io::stdout().as_fd().try_clone_to_owned()?), size: 0 });
+    let log = detached.then(log).transpose().map_err(system("keep the log"))?;
+    let output = Output { open: true, log };
     // The lifeline is kept to the end, also when nothing more comes through it.
     let sources = [Some(lifeline), errors].into_iter().flatten().map(|stream| (stream, true)).collect();
     Supervisor { init, sources, signals, output, asked: 0 }.wait()
@@ -139,8 +141,15 @@ struct Supervisor {
 struct Output {
     /// Whether anybody reads it.
     open: bool,
-    /// How much stands in it, if it is the log.
-    log: Option<u64>,
+    /// It is a log, and nobody but us writes to it.
+    log: Option<Log>,
+}
+
+/// A file that begins anew before it is too large. It is open for appending.
+struct Log {
+    file: File,
+    /// How much we have written to it.
+    size: u64,
 }
 
 impl Supervisor {
@@ -199,16 +208,44 @@ impl Output {
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if let Some(size) = &mut self.log {
-            *size += text.len() as u64;
-            if *size > LOG_LIMIT {
-                // It is opened for appending: what follows stands at the beginning.
-                File::from(out.as_fd().try_clone_to_owned()?).set_len(0)?;
-                *size = text.len() as u64;
-            }
+        if let Some(log) = &mut self.log {
+            return log.write(text);
         }
+        let mut out = io::stdout().lock();
         out.write_all(text)?;
         out.flush()
+    }
+}
+
+impl Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        self.size += text.len() as u64;
+        if self.size > LOG_LIMIT {
+            self.file.set_len(0)?;
+            self.size = text.len() as u64;
+        }
+        self.file.write_all(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_begins_anew_before_it_is_too_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = File::options().append(true).create_new(true).open(&path).unwrap();
+        let mut log = Log { file, size: 0 };
+        let line = [b'x'; 4095];
+        let mut largest = 0;
+        for number in 0..600_u16 {
+            log.write(&[line.as_slice(), b"\n"].concat()).unwrap();
+            log.write(format!("{number}\n").as_bytes()).unwrap();
+            largest = largest.max(fs::metadata(&path).unwrap().len());
+        }
+        assert!((LOG_LIMIT / 2..=LOG_LIMIT).contains(&largest), "it grew to {largest} bytes");
+        assert!(fs::read_to_string(&path).unwrap().ends_with("\n599\n"), "the newest lines are there");
     }
 }
