@@ -16,6 +16,7 @@ pub mod api;
 pub mod apiserver;
 pub mod cli;
 pub mod client;
+pub mod console;
 pub mod controller;
 pub mod daemon;
 pub mod experiment;

@@ -4,7 +4,9 @@
 //! the only place that turns errors into messages and exit codes.
 
 mod apply;
+mod attach;
 mod completions;
+mod console;
 mod controller;
 mod daemon;
 mod doctor;
@@ -56,12 +58,14 @@ struct Cli {
     #[command(flatten)]
     world: WorldArgs,
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Console(console::Args),
     Playground(playground::Args),
+    Attach(attach::Args),
     Plan(plan::Args),
     Run(run::Args),
     Apply(apply::Args),
@@ -116,6 +120,7 @@ enum Verb {
 /// Parses the command line of this process and does what it says.
 pub fn main() -> ExitCode {
     let Cli { world, verbose, verb } = Cli::parse();
+    let verb = verb.unwrap_or_else(|| Verb::Console(console::Args::default()));
     let mut out = Out::new();
     if let Some(level) = verb.log_level(verbose) {
         log_to_stderr(level);
@@ -133,7 +138,9 @@ pub fn main() -> ExitCode {
 impl Verb {
     fn run(self, world: &WorldArgs, out: &mut Out) -> Result<ExitCode> {
         let exit = match self {
-            Self::Playground(args) => return args.run(),
+            Self::Playground(args) => return args.run(out),
+            Self::Console(args) => block_on(args.run(world)),
+            Self::Attach(args) => block_on(args.run(world)),
             #[cfg(feature = "playground")]
             Self::Builtin { arguments } => return Ok(crate::playground::builtin(arguments)),
             Self::Probe { inside } => doctor::probe(inside, out),
@@ -165,11 +172,13 @@ impl Verb {
     }
 
     /// What is logged where `RUST_LOG` says nothing: parts that serve tell what they do, verbs only what goes wrong.
-    /// Nothing for the parts of the playground, which have logs of their own.
-    const fn log_level(&self, verbose: u8) -> Option<&'static str> {
+    /// Nothing for the parts of the playground, which have logs of their own, and nothing over a console.
+    fn log_level(&self, verbose: u8) -> Option<&'static str> {
         match (self, verbose) {
             #[cfg(feature = "playground")]
             (Self::Builtin { .. }, _) => None,
+            (Self::Console(_) | Self::Attach(_), _) => None,
+            (Self::Playground(args), _) if args.opens_console() => None,
             (Self::Controller(_) | Self::Daemon(_), 0) => Some("info"),
             (_, 0) => Some("warn"),
             (_, 1) => Some("squall=debug,info"),

@@ -31,12 +31,25 @@ pub(crate) struct WorldArgs {
     kubeconfig: Option<PathBuf>,
 }
 
+impl WorldArgs {
+    /// Whether a flag names a cluster.
+    pub(crate) const fn names_a_cluster(&self) -> bool {
+        self.context.is_some() || self.kubeconfig.is_some()
+    }
+
+    /// The playground that a flag names.
+    pub(crate) fn playground(&self) -> Option<&str> {
+        self.playground.as_deref()
+    }
+}
+
 /// The API server that a verb talks to.
 pub(crate) struct World {
     /// A client of it.
     pub(crate) client: Client,
     /// What the user calls it.
     pub(crate) name: String,
+    playground: bool,
 }
 
 /// What the choice depends on, beside the flags.
@@ -64,7 +77,6 @@ enum Choice {
 impl World {
     /// Finds the world that `args` and the surroundings mean.
     pub(crate) async fn find(args: &WorldArgs) -> Result<Self> {
-        let folder = paths::socket_folder();
         match choose(args, Surroundings::read())? {
             Choice::Kubeconfig { file, context } => Self::of_kubeconfig(file, context).await,
             Choice::InCluster => {
@@ -76,12 +88,26 @@ impl World {
             Choice::Socket(path) => Ok(Self {
                 client: client::over_unix(&path, DEFAULT_NAMESPACE),
                 name: format!("the API server on {}", path.display()),
+                playground: false,
             }),
-            Choice::Playground(name) => Ok(Self {
-                client: client::over_unix(&paths::socket(&folder, &name), DEFAULT_NAMESPACE),
-                name: format!("playground {name}"),
-            }),
+            Choice::Playground(name) => Ok(Self::of_playground(&name)),
         }
+    }
+
+    /// The playground of this name, whether or not it answers. Inside a tokio runtime, as all of these.
+    pub(crate) fn of_playground(name: &str) -> Self {
+        let socket = paths::socket(&paths::socket_folder(), name);
+        Self {
+            client: client::over_unix(&socket, DEFAULT_NAMESPACE),
+            name: format!("playground {name}"),
+            playground: true,
+        }
+    }
+
+    /// The running playground of this name, or the only one that runs.
+    pub(crate) fn of_running_playground(name: Option<&str>) -> Result<Self> {
+        let running = paths::running_playgrounds(&paths::socket_folder());
+        choose_playground(name, &running).map(Self::of_playground)
     }
 
     async fn of_kubeconfig(file: Option<PathBuf>, context: Option<String>) -> Result<Self> {
@@ -106,7 +132,12 @@ impl World {
     fn of_config(config: Config, name: &str) -> Result<Self> {
         let client =
             Client::try_from(config).map_err(|error| Failure::api(format!("talk to {name}"), &error))?;
-        Ok(Self { client, name: name.to_owned() })
+        Ok(Self { client, name: name.to_owned(), playground: false })
+    }
+
+    /// Whether it is a playground.
+    pub(crate) const fn is_playground(&self) -> bool {
+        self.playground
     }
 
     /// The namespace that is meant: of the command line, or of the context.
@@ -136,15 +167,12 @@ impl Surroundings {
 /// Flags win over variables, variables over what happens to run. The socket variable wins over KUBECONFIG:
 /// the daemons of a playground inherit the user's environment and must not reach for a real cluster.
 fn choose(args: &WorldArgs, around: Surroundings) -> Result<Choice> {
-    if args.context.is_some() || args.kubeconfig.is_some() {
+    if args.names_a_cluster() {
         return Ok(Choice::Kubeconfig { file: args.kubeconfig.clone(), context: args.context.clone() });
     }
-    if let Some(name) = &args.playground {
-        return if around.running.contains(name) {
-            Ok(Choice::Playground(name.clone()))
-        } else {
-            Err(not_running(name, &around.running))
-        };
+    if let Some(name) = args.playground() {
+        return choose_playground(Some(name), &around.running)
+            .map(|name| Choice::Playground(name.to_owned()));
     }
     if let Some(path) = around.socket {
         return Ok(Choice::Socket(path));
@@ -158,11 +186,26 @@ fn choose(args: &WorldArgs, around: Surroundings) -> Result<Choice> {
         [] if around.default_kubeconfig => Ok(Choice::Kubeconfig { file: None, context: None }),
         [] => Err(Failure::message("no playground is running and there is no kubeconfig")
             .cure("start a playground with `squall playground`, or name a cluster with --kubeconfig FILE")),
-        several => {
-            Err(Failure::bad_input(format!("several playgrounds are running: {}", several.join(", ")))
-                .cure("say which one is meant with --playground NAME"))
-        }
+        several => Err(ambiguous(several)),
     }
+}
+
+/// The running playground that is meant, where nothing but a playground is.
+fn choose_playground<'a>(name: Option<&'a str>, running: &'a [String]) -> Result<&'a str> {
+    match (name, running) {
+        (Some(name), _) if running.iter().any(|other| other == name) => Ok(name),
+        (Some(name), _) => Err(not_running(name, running)),
+        (None, [name]) => Ok(name),
+        (None, []) => {
+            Err(Failure::message("no playground is running").cure("start one with `squall playground`"))
+        }
+        (None, several) => Err(ambiguous(several)),
+    }
+}
+
+fn ambiguous(running: &[String]) -> Failure {
+    Failure::bad_input(format!("several playgrounds are running: {}", running.join(", ")))
+        .cure("say which one is meant with --playground NAME")
 }
 
 fn not_running(name: &str, running: &[String]) -> Failure {

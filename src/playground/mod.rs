@@ -14,6 +14,7 @@
 
 mod container;
 mod controllers;
+mod detached;
 mod diagnose;
 mod dns;
 mod exec;
@@ -41,6 +42,7 @@ use service_support::program::Stop;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+pub use detached::{Detached, DetachedError, Running, is_running};
 pub use paths::{PathError, Places};
 pub use sandbox::SandboxError;
 
@@ -60,15 +62,16 @@ pub const CONTAINER_ENV: &str = "SQUALL_CONTAINER";
 pub struct Options {
     /// Its name: several run side by side.
     pub name: String,
-    /// Whether progress and hints are written to the standard output. Without, the screen belongs to somebody else.
-    pub headless: bool,
+    /// Whether it gets a session of its own, so that no terminal can end it. Its standard output is then a file, which
+    /// is kept below a megabyte and takes its errors as well.
+    pub detached: bool,
     /// Where its folders are.
     pub places: Places,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: "default".to_owned(), headless: true, places: Places::default() }
+        Self { name: "default".to_owned(), detached: false, places: Places::default() }
     }
 }
 
@@ -81,16 +84,22 @@ pub enum PlaygroundError {
     /// The sandbox could not be made or did not live.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// It could not be started apart from this process, found or ended.
+    #[error(transparent)]
+    Detached(#[from] DetachedError),
 }
 
 /// Runs a playground until the user ends it.
 ///
 /// To be called before the process has a second thread: the kernel refuses a new user namespace to one that has.
 pub fn run(options: Options) -> Result<ExitCode, PlaygroundError> {
-    let Options { name, headless, places } = options;
+    let Options { name, detached, places } = options;
+    if detached {
+        sandbox::leave_terminal()?;
+    }
     let claim = paths::claim(&places, &name)?;
     sandbox::enter()?;
-    sandbox::supervise(claim, &name, headless)?;
+    sandbox::supervise(claim, &name, detached)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -62,7 +62,7 @@ pub enum PathError {
     },
     /// A playground of this name runs.
     #[error(
-        "playground '{name}' is already running (socket {socket}): use it, end it with Ctrl-C in its terminal, \
+        "playground '{name}' is already running (socket {socket}): use it, end it with `squall playground --stop --name {name}`, \
          or give this one another name with --name"
     )]
     Running {
@@ -103,6 +103,12 @@ impl Places {
         let home = || absolute("HOME").map(|home| home.join(".local/state"));
         let base = self.state_home.clone().or_else(|| absolute("XDG_STATE_HOME")).or_else(home);
         Ok(base.ok_or(PathError::NoStateHome)?.join("squall").join(name))
+    }
+
+    /// What a playground without a terminal says: `$XDG_STATE_HOME/squall/NAME.log`, at most a megabyte. No other
+    /// playground's folder is called so, as a name has no dot.
+    pub fn log(&self, name: &str) -> Result<PathBuf, PathError> {
+        Ok(self.state_folder(name)?.with_extension("log"))
     }
 
     /// The folder of all sockets: `$XDG_RUNTIME_DIR/squall`, else a folder of the user's under the temporary folder.
@@ -174,7 +180,7 @@ pub(crate) fn claim(places: &Places, name: &str) -> Result<Claim, PathError> {
     Ok(Claim { state, socket, listener: Some(listener), _lock: lock })
 }
 
-fn private_folders(path: &Path, variable: &'static str) -> Result<(), PathError> {
+pub(crate) fn private_folders(path: &Path, variable: &'static str) -> Result<(), PathError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| PathError::Folder {
         path: path.to_owned(),
         variable,

@@ -56,15 +56,40 @@ impl Home {
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("XDG_STATE_HOME", self.folder.path().join("state"))
-            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
+            .envs(self.folders())
             .env("HOME", "/nonexistent")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
+        if let Some(user) = Self::user() {
+            command.uid(user).gid(user);
         }
         command
+    }
+
+    /// The program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The variables that lead it to the folders.
+    pub(crate) fn folders(&self) -> [(&'static str, PathBuf); 2] {
+        [("XDG_STATE_HOME", "state"), ("XDG_RUNTIME_DIR", "run")]
+            .map(|(name, folder)| (name, self.folder.path().join(folder)))
+    }
+
+    /// The user that it has to run as, if not as this one.
+    pub(crate) fn user() -> Option<u32> {
+        geteuid().is_root().then_some(NOBODY)
+    }
+
+    /// The socket of the playground of this name.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("run/squall/{name}.sock"))
+    }
+
+    /// What the playground of this name says while a console is open.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("state/squall/{name}.log"))
     }
 
     /// Starts a verb beside the playground and writes `input` to it.
@@ -79,7 +104,7 @@ impl Home {
         let mut command = self.command();
         command.args(["playground", "--headless", "--name", name]).stdin(Stdio::null());
         let mut child = start(&mut command);
-        let socket = self.folder.path().join(format!("run/squall/{name}.sock"));
+        let socket = self.socket(name);
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -135,6 +160,16 @@ impl Home {
                 return Err(left.iter().map(name).collect());
             }
             thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A playground below a console lives on when its test fails. Its processes are known by this home's program.
+        for pid in self.processes() {
+            // It may be gone meanwhile, with one that was killed before it.
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
         }
     }
 }

@@ -3,10 +3,14 @@
 #![cfg(feature = "playground")]
 
 mod cluster;
+mod console;
 mod delay;
 mod halt;
 mod harness;
 mod partition;
 mod pause;
 mod pods;
+#[path = "../pty/mod.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod pty;
 mod system;
