@@ -1,0 +1,193 @@
+//! Where things are on the screen. Pure numbers: the view draws by them, the update scrolls and resolves clicks by
+//! them, so that the two cannot disagree.
+//!
+//! ```text
+//! header   where we are                              context · namespace · ARMED
+//! banner   only while faults run, or something is wrong for all screens
+//! body     the screen
+//! footer   keys, or the line that is being typed
+//! ```
+
+use super::screens::{Pane, Screen};
+use super::state::State;
+
+/// The narrowest screen that anything but a hint is drawn on, in columns.
+pub const MIN_WIDTH: u16 = 60;
+/// The lowest, in rows.
+pub const MIN_HEIGHT: u16 = 16;
+
+/// A part of the screen, in cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Area {
+    /// First column.
+    pub x: u16,
+    /// First row.
+    pub y: u16,
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+impl Area {
+    /// Whether the cell is in it.
+    pub const fn contains(self, x: u16, y: u16) -> bool {
+        x >= self.x && x - self.x < self.width && y >= self.y && y - self.y < self.height
+    }
+
+    /// How many rows a list in it shows: all but the frame and the line of titles.
+    pub fn list_rows(self) -> usize {
+        usize::from(self.height.saturating_sub(3))
+    }
+
+    /// How many lines a text in it shows: all but the frame.
+    pub fn text_rows(self) -> usize {
+        usize::from(self.height.saturating_sub(2))
+    }
+
+    /// Its first `rows` rows, and the rest.
+    pub fn split_top(self, rows: u16) -> (Self, Self) {
+        let rows = rows.min(self.height);
+        let top = Self { height: rows, ..self };
+        (top, Self { y: self.y + rows, height: self.height - rows, ..self })
+    }
+
+    /// Its first `columns` columns, and the rest.
+    pub fn split_left(self, columns: u16) -> (Self, Self) {
+        let columns = columns.min(self.width);
+        let left = Self { width: columns, ..self };
+        (left, Self { x: self.x + columns, width: self.width - columns, ..self })
+    }
+}
+
+/// The parts of every screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chrome {
+    /// The first line.
+    pub header: Area,
+    /// The lines below it that warn, if there are any.
+    pub banner: Area,
+    /// The screen itself.
+    pub body: Area,
+    /// The last line.
+    pub footer: Area,
+}
+
+/// Whether the terminal is too small for anything but a hint.
+pub const fn is_too_small(width: u16, height: u16) -> bool {
+    width < MIN_WIDTH || height < MIN_HEIGHT
+}
+
+/// The parts of every screen.
+pub fn chrome(state: &State) -> Chrome {
+    let whole = Area { x: 0, y: 0, width: state.width, height: state.height };
+    let (header, rest) = whole.split_top(1);
+    let (banner, rest) = rest.split_top(state.banner_lines());
+    let (body, footer) = rest.split_top(rest.height.saturating_sub(1));
+    Chrome { header, banner, body, footer }
+}
+
+/// The panes of the screen that is shown, in the order of the tabulator; those that have no room are left out.
+pub fn panes(state: &State) -> Vec<(Pane, Area)> {
+    let body = chrome(state).body;
+    match state.screen {
+        Screen::Cluster => cluster(state, body),
+        Screen::Experiments => beside(body, Pane::Experiments),
+        Screen::Templates => beside(body, Pane::Templates),
+        Screen::Run => run(state, body),
+        Screen::Pager => vec![(Pane::Text, body)],
+        Screen::Help => vec![(Pane::Help, body)],
+        Screen::Settings => vec![(Pane::Settings, body)],
+        Screen::Errors => vec![(Pane::Errors, body)],
+    }
+}
+
+/// Where this pane is, if it has room.
+pub fn pane(state: &State, which: Pane) -> Option<Area> {
+    panes(state).into_iter().find(|(pane, _)| *pane == which).map(|(_, area)| area)
+}
+
+/// How many rows of its list this pane shows.
+pub fn rows(state: &State, which: Pane) -> usize {
+    pane(state, which).map_or(1, |area| match which {
+        Pane::Text | Pane::Timeline | Pane::Details => area.text_rows(),
+        _ => area.list_rows(),
+    })
+}
+
+fn cluster(state: &State, body: Area) -> Vec<(Pane, Area)> {
+    if body.width >= 140 {
+        let (nodes, pods) = body.split_left(44);
+        return vec![(Pane::Nodes, nodes), (Pane::Pods, pods)];
+    }
+    // Room for the nodes there are, but never more than a third of the screen, and not at all where it is low.
+    let wanted = u16::try_from(state.data.nodes.len()).unwrap_or(u16::MAX).saturating_add(3);
+    let height = wanted.clamp(4, (body.height / 3).max(4));
+    if body.height < 14 {
+        return vec![(state.cluster.focus, body)];
+    }
+    let (nodes, pods) = body.split_top(height);
+    vec![(Pane::Nodes, nodes), (Pane::Pods, pods)]
+}
+
+/// A list, and beside or below it the details of what is selected.
+fn beside(body: Area, list: Pane) -> Vec<(Pane, Area)> {
+    if body.width >= 100 {
+        let (list_area, details) = body.split_left(body.width * 11 / 20);
+        vec![(list, list_area), (Pane::Details, details)]
+    } else if body.height >= 16 {
+        let (list_area, details) = body.split_top(body.height / 2);
+        vec![(list, list_area), (Pane::Details, details)]
+    } else {
+        vec![(list, body)]
+    }
+}
+
+/// How many lines the head of the run screen has, with its frame.
+const RUN_HEAD: u16 = 7;
+
+fn run(state: &State, body: Area) -> Vec<(Pane, Area)> {
+    let (head, rest) = body.split_top(RUN_HEAD.min(body.height / 2));
+    if body.width >= 140 {
+        let (targets, timeline) = rest.split_left(rest.width * 3 / 5);
+        vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
+    } else if rest.height >= 10 {
+        let (targets, timeline) = rest.split_top(rest.height * 3 / 5);
+        vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
+    } else {
+        vec![(Pane::Summary, head), (state.run.focus, rest)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_panes_of_every_screen_cover_the_body_once() {
+        for (width, height) in [(60, 16), (60, 20), (80, 24), (100, 30), (120, 40), (140, 50), (300, 100)] {
+            for screen in Screen::ALL {
+                let state = State { width, height, screen, ..State::default() };
+                let body = chrome(&state).body;
+                let panes = panes(&state);
+                for y in body.y..body.y + body.height {
+                    for x in body.x..body.x + body.width {
+                        let covering = panes.iter().filter(|(_, area)| area.contains(x, y)).count();
+                        assert_eq!(covering, 1, "{screen:?} {width}x{height} at {x},{y}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_size_is_too_odd() {
+        for (width, height) in [(0, 0), (1, 1), (3, 1), (20, 5), (u16::MAX, u16::MAX)] {
+            for screen in Screen::ALL {
+                let state = State { width, height, screen, ..State::default() };
+                let total: u32 = panes(&state).iter().map(|(_, area)| u32::from(area.height)).sum();
+                assert!(total <= u32::from(height) * 3, "{screen:?} {width}x{height}");
+            }
+        }
+    }
+}

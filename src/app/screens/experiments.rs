@@ -1,0 +1,108 @@
+//! All experiments: how each stands, whom it hits, how long it still has.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Pane;
+use crate::app::effect::ObjectRef;
+use crate::app::geometry;
+use crate::app::list::{List, Row};
+use crate::app::state::State;
+use crate::app::store::Experiment;
+use crate::report::Remaining;
+use crate::report::Overview;
+
+/// The columns of the list. The verdict is the steady state's, and stays empty where none is defined.
+pub const COLUMNS: [&str; 8] =
+    ["NAMESPACE", "KIND", "NAME", "PHASE", "TARGETS", "REMAINING", "VERDICT", "AGE"];
+
+/// A row of the list.
+#[derive(Clone, Debug)]
+pub struct ExperimentRow {
+    /// The experiment.
+    pub object: Arc<Experiment>,
+    /// What is to be said of it at a glance.
+    pub overview: Overview,
+}
+
+impl Row for ExperimentRow {
+    fn id(&self) -> &str {
+        self.object.id()
+    }
+}
+
+impl ExperimentRow {
+    /// The experiment as an object.
+    pub fn reference(&self) -> ObjectRef {
+        reference(&self.object)
+    }
+}
+
+/// What the screen remembers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Experiments {
+    /// The experiments.
+    pub list: List<ExperimentRow>,
+}
+
+/// An experiment as an object.
+pub(in crate::app) fn reference(experiment: &Experiment) -> ObjectRef {
+    ObjectRef {
+        kind: experiment.kind().to_owned(),
+        namespace: Some(experiment.namespace()),
+        name: experiment.name(),
+        uid: experiment.id().to_owned(),
+    }
+}
+
+/// An experiment at a glance.
+pub(in crate::app) fn overview(state: &State, experiment: &Experiment) -> Overview {
+    let left = Remaining::of(state.data.parts(experiment.id()), state.now);
+    Overview::new(experiment.kind(), &experiment.0, left)
+}
+
+/// Works out the list anew.
+pub(in crate::app) fn refresh(state: &mut State) {
+    let list = &state.experiments.list;
+    let namespace = state.namespace.as_deref();
+    let mut rows: Vec<Arc<ExperimentRow>> = Vec::new();
+    for object in state.data.all_experiments() {
+        let overview = overview(state, object);
+        let labels = object.0.metadata.labels.clone().unwrap_or_else(BTreeMap::new);
+        let texts = [overview.name.as_str(), &overview.namespace, &overview.kind, &overview.phase];
+        if namespace.is_none_or(|namespace| overview.namespace == namespace)
+            && list.filter.shows(&texts, &labels)
+        {
+            rows.push(Arc::new(ExperimentRow { object: Arc::clone(object), overview }));
+        }
+    }
+    let sort = list.sort;
+    rows.sort_by(|one, other| {
+        let order = compare(sort.column, &one.overview, &other.overview);
+        let order = if sort.descending { order.reverse() } else { order };
+        // The newest first, where the column makes no difference.
+        order.then_with(|| other.overview.created.cmp(&one.overview.created))
+    });
+    let visible = geometry::rows(state, Pane::Experiments);
+    state.experiments.list.set_rows(rows, visible);
+}
+
+fn compare(column: usize, one: &Overview, other: &Overview) -> Ordering {
+    match column {
+        0 => one.namespace.cmp(&other.namespace),
+        1 => one.kind.cmp(&other.kind),
+        2 => one.name.cmp(&other.name),
+        3 => one.phase.cmp(&other.phase),
+        4 => one
+            .targets
+            .map(|targets| targets.selected)
+            .cmp(&other.targets.map(|targets| targets.selected)),
+        5 => one.remaining_seconds.cmp(&other.remaining_seconds),
+        7 => other.created.cmp(&one.created),
+        _ => Ordering::Equal,
+    }
+}

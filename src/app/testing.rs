@@ -1,0 +1,230 @@
+//! A console for tests: pressed keys go in, what it asks for comes out. Not a part of the program.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::effect::Effect;
+use super::event::Event;
+use super::key::Key;
+use super::state::State;
+use super::store::{Batch, Delta, Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
+use super::update;
+use crate::api::{Halt, HaltSpec};
+
+/// A console, its clock, and everything that it has asked for.
+pub struct Console {
+    /// Its state.
+    pub state: State,
+    /// What it asked for, oldest first.
+    pub effects: Vec<Effect>,
+    now: Timestamp,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The noon at which every test begins.
+const NOON: i64 = 1_767_268_800;
+
+/// A time so many seconds after noon, RFC 3339.
+pub fn after_noon(seconds: i64) -> String {
+    Timestamp::from_second(NOON + seconds).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+impl Console {
+    /// One that knows nothing yet.
+    pub fn new() -> Self {
+        let now = Timestamp::from_second(NOON).unwrap_or_default();
+        let mut console = Self { state: State::default(), effects: Vec::new(), now };
+        console.state.world.name = "playground default".to_owned();
+        console.happen(Event::Resized { width: 80, height: 24 });
+        console
+    }
+
+    /// The playground, at rest: three nodes, four pods, no experiment.
+    pub fn playground() -> Self {
+        let mut console = Self::new();
+        let nodes = (1..=3).map(|number| node(&format!("machine{number}"))).collect();
+        let pods = vec![
+            pod("mongo-596c7bf7bd-tkwpx", "mongo", "machine3"),
+            pod("server-app-698785988d-6xszv", "server-app", "machine2"),
+            pod("server-app-698785988d-bnq84", "server-app", "machine3"),
+            pod("traffic-64f8ddcd8c-kxbd7", "traffic", "machine1"),
+        ];
+        console.change(Batch {
+            nodes: Delta { upserted: nodes, ..Delta::default() },
+            pods: Delta { upserted: pods, ..Delta::default() },
+            ..Batch::default()
+        });
+        for topic in [
+            Topic::Pods,
+            Topic::Nodes,
+            Topic::Experiments("NetworkChaos".to_owned()),
+            Topic::Experiments("PodChaos".to_owned()),
+            Topic::Injections,
+            Topic::Halts,
+        ] {
+            console.happen(Event::Linked { topic, link: Link::Live });
+        }
+        console
+    }
+
+    /// Something happens.
+    pub fn happen(&mut self, event: Event) -> &mut Self {
+        let effects = update(&mut self.state, event, self.now);
+        self.effects.extend(effects);
+        self
+    }
+
+    /// The cluster changes.
+    pub fn change(&mut self, batch: Batch) -> &mut Self {
+        self.happen(Event::Changed(Box::new(batch)))
+    }
+
+    /// Keys are pressed, written as in the table of keys, with spaces between them.
+    pub fn press(&mut self, keys: &str) -> &mut Self {
+        for key in Key::sequence(keys).unwrap_or_default() {
+            self.happen(Event::Pressed(key));
+        }
+        self
+    }
+
+    /// A text is typed, key by key.
+    pub fn type_text(&mut self, text: &str) -> &mut Self {
+        for char in text.chars() {
+            self.happen(Event::Pressed(Key::char(char)));
+        }
+        self
+    }
+
+    /// Time goes by, and the console is told.
+    pub fn wait(&mut self, milliseconds: i64) -> &mut Self {
+        self.now = self.now.saturating_add(SignedDuration::from_millis(milliseconds)).unwrap_or(self.now);
+        self.happen(Event::Ticked)
+    }
+
+    /// The terminal gets another size.
+    pub fn resize(&mut self, width: u16, height: u16) -> &mut Self {
+        self.happen(Event::Resized { width, height })
+    }
+
+    /// What it asked for since the last call.
+    pub fn asked(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// An experiment comes, or changes.
+    pub fn experiment(&mut self, object: &Value) -> &mut Self {
+        let kind = object.pointer("/kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Ok(object) = serde_json::from_value(object.clone()) else { return self };
+        let delta = Delta { upserted: vec![Arc::new(Experiment(object))], ..Delta::default() };
+        self.change(Batch { experiments: [(kind, delta)].into(), ..Batch::default() })
+    }
+
+    /// The part of a node in an experiment comes, or changes.
+    pub fn part(&mut self, object: &Value) -> &mut Self {
+        let Ok(injection) = serde_json::from_value(object.clone()) else { return self };
+        let injections = Delta { upserted: vec![Arc::new(Part(injection))], ..Delta::default() };
+        self.change(Batch { injections, ..Batch::default() })
+    }
+
+    /// The delay of the tutorial, injected on its three targets ten seconds before noon, for a minute.
+    pub fn with_delay(&mut self) -> &mut Self {
+        self.experiment(&delay());
+        for (node, target, is_peer) in [
+            ("machine2", "server-app-698785988d-6xszv", false),
+            ("machine3", "server-app-698785988d-bnq84", false),
+            ("machine3", "mongo-596c7bf7bd-tkwpx", true),
+        ] {
+            self.part(&delay_part(node, target, is_peer));
+        }
+        self
+    }
+
+    /// The emergency stop comes.
+    pub fn halted(&mut self) -> &mut Self {
+        let mut halt = Halt::new("halt-x7k2p", HaltSpec { reason: Some("drill".to_owned()), ..HaltSpec::default() });
+        halt.metadata.uid = Some("halt-uid".to_owned());
+        let halts = Delta { upserted: vec![Arc::new(HaltRow(halt))], ..Delta::default() };
+        self.change(Batch { halts, ..Batch::default() })
+    }
+}
+
+/// A node that is ready.
+pub fn node(name: &str) -> Arc<NodeRow> {
+    Arc::new(NodeRow {
+        uid: format!("uid-{name}"),
+        name: name.to_owned(),
+        status: "Ready".to_owned(),
+        version: "v1.33.0".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        created: after_noon(-600).parse().ok(),
+        ..NodeRow::default()
+    })
+}
+
+/// A pod that runs.
+pub fn pod(name: &str, app: &str, node: &str) -> Arc<PodRow> {
+    Arc::new(PodRow {
+        uid: format!("uid-{name}"),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        node: node.to_owned(),
+        address: "10.244.1.7".to_owned(),
+        status: "Running".to_owned(),
+        ready: 1,
+        containers: vec![app.to_owned()],
+        created: after_noon(-300).parse().ok(),
+        labels: [("app".to_owned(), app.to_owned())].into(),
+        ..PodRow::default()
+    })
+}
+
+/// The delay of the tutorial as it stands while it is injected.
+pub fn delay() -> Value {
+    let record = |pod: &str, key: &str| {
+        json!({"id": format!("default/{pod}"), "selectorKey": key, "phase": "Injected", "injectedCount": 1,
+            "recoveredCount": 0, "events": []})
+    };
+    json!({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos",
+        "metadata": {"name": "network-delay", "namespace": "default", "uid": "uid-delay", "resourceVersion": "7",
+            "creationTimestamp": after_noon(-11)},
+        "spec": {"action": "delay", "mode": "all", "selector": {"labelSelectors": {"app": "server-app"}},
+            "delay": {"latency": "150ms", "jitter": "10ms", "correlation": "25"}, "duration": "1m"},
+        "status": {
+            "conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": "True"}],
+            "experiment": {"desiredPhase": "Run", "targets": {"selected": 3, "injected": 3, "recovered": 0, "failed": 0},
+                "containerRecords": [
+                    record("server-app-698785988d-6xszv", "."), record("server-app-698785988d-bnq84", "."),
+                    record("mongo-596c7bf7bd-tkwpx", ".Target"),
+                ]},
+        },
+    })
+}
+
+/// The part of a node in the delay of the tutorial.
+pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
+    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
+        "selectorKey": if is_peer { ".Target" } else { "." }});
+    json!({
+        "apiVersion": "squall.dev/v1alpha1", "kind": "Injection",
+        "metadata": {"name": format!("networkchaos-1-{node}-{pod}"), "namespace": "squall-system",
+            "uid": format!("uid-{node}-{pod}")},
+        "spec": {
+            "experiment": {"kind": "NetworkChaos", "namespace": "default", "name": "network-delay", "uid": "uid-delay"},
+            "node": node, "targets": [target], "fault": {}, "paused": false, "run": 1, "remaining": "1m",
+            "notAfter": after_noon(3600), "lease": "30s",
+        },
+        "status": {
+            "observedRun": 1, "startedAt": after_noon(-10), "wanted": "Present", "interruptions": 0,
+            "targets": [{"target": target, "phase": "Injected", "since": after_noon(-10),
+                "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, addresses 2"}],
+        },
+    })
+}

@@ -1,0 +1,119 @@
+//! What comes from outside: changes of the cluster, answers, outcomes.
+
+use super::Effects;
+use crate::app::effect::{Deed, Slot};
+use crate::app::event::Loaded;
+use crate::app::notice::Severity;
+use crate::app::popup::{Choose, Popup, Purpose};
+use crate::app::screens::pager::Content;
+use crate::app::screens::{Screen, pager, run};
+use crate::app::state::State;
+use crate::app::store::{Batch, Link, Topic};
+use crate::report::Trouble;
+use crate::app::questions;
+
+/// The cluster changed.
+pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
+    state.data.apply(batch);
+    if state.frozen.is_none() {
+        state.refresh();
+    }
+    run::follow(state, effects);
+}
+
+/// It stands otherwise with a watch.
+pub(super) fn linked(state: &mut State, topic: Topic, link: Link) {
+    let before = state.data.link(&topic).clone();
+    match (&before, &link) {
+        // A loss is said once, not with each attempt; since when it is lost stays.
+        (Link::Lost { since, .. }, Link::Lost { trouble, .. }) => {
+            let link = Link::Lost { since: *since, trouble: trouble.clone() };
+            return state.data.set_link(topic, link);
+        }
+        (_, Link::Lost { trouble, .. }) => {
+            let already = state.data.stalest().is_some_and(|(_, _, known)| known == trouble);
+            if !already {
+                state.say(Severity::Error, trouble.clone());
+            }
+        }
+        (Link::Lost { .. }, Link::Live) if state.data.stalest().is_some_and(|(of, ..)| *of == topic) => {
+            state.say(Severity::Good, Trouble::new("the API server answers again"));
+        }
+        _ => {}
+    }
+    state.data.set_link(topic, link);
+    state.refresh();
+}
+
+/// Something that was waited for is there, or cannot be had.
+pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trouble>) {
+    let loaded = match outcome {
+        Ok(loaded) => loaded,
+        Err(trouble) => return failed(state, slot, trouble),
+    };
+    match loaded {
+        Loaded::Text(text) => pager::loaded(state, &text),
+        Loaded::Lines(lines) => pager::grown(state, lines),
+        Loaded::End => {
+            state.pager.growing = false;
+            state.pager.content = Content::Ready;
+        }
+        Loaded::Timeline { of, happenings } => {
+            // Of the experiment that is open it is the timeline; of anything else a text.
+            let is_open = run::current(state).is_some_and(|open| open.uid == of.uid);
+            if slot == Slot::Timeline && is_open {
+                state.run.timeline = happenings;
+                state.run.timeline_trouble = None;
+                state.refresh();
+            } else if slot == Slot::Pager {
+                let lines: Vec<_> = happenings.iter().map(|happening| happening.line(state.now)).collect();
+                let none = "no events; the API server forgets them after an hour";
+                pager::loaded(state, if lines.is_empty() { none.to_owned() } else { lines.join("\n") }.as_str());
+            }
+        }
+        Loaded::Plan { text, reports } => {
+            state.popup = Some(questions::launch(text, state.namespace.clone(), &reports));
+        }
+        Loaded::Choices { names, current } => {
+            let index = names.iter().position(|name| Some(name) == current.as_ref()).unwrap_or(0);
+            let title = "Talk to which context?".to_owned();
+            state.popup = Some(Popup::Choose(Choose { purpose: Purpose::Context, title, names, index }));
+        }
+    }
+}
+
+fn failed(state: &mut State, slot: Slot, trouble: Trouble) {
+    match slot {
+        // Shown where the text would be, and what is there already stays.
+        Slot::Pager => {
+            state.pager.growing = false;
+            state.pager.content = Content::Failed(trouble.clone());
+        }
+        Slot::Timeline => state.run.timeline_trouble = Some(trouble.clone()),
+        Slot::Plan | Slot::Choice => {
+            state.popup =
+                Some(Popup::Failed { title: "Not possible".to_owned(), trouble: trouble.clone(), lines: vec![], offset: 0 });
+        }
+    }
+    state.say(Severity::Error, trouble);
+    state.notices.dismiss(state.now);
+}
+
+/// A change of the cluster is made, or failed.
+pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Trouble>) {
+    match outcome {
+        Ok(what) => {
+            state.say(Severity::Good, Trouble::new(what));
+            // Whoever launched something wants to see what becomes of it.
+            if matches!(deed, Deed::Apply { .. }) && matches!(state.screen, Screen::Templates | Screen::Pager) {
+                state.go_to(Screen::Experiments);
+            }
+        }
+        Err(trouble) => {
+            let title = format!("Could not {}", deed.label());
+            state.popup = Some(Popup::Failed { title, trouble: trouble.clone(), lines: vec![], offset: 0 });
+            state.say(Severity::Error, trouble);
+            state.notices.dismiss(state.now);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The update: the only place where the state changes. An event and the time come in, effects go out.
+
+mod act;
+mod arrive;
+mod command;
+mod mouse;
+mod press;
+
+use jiff::Timestamp;
+
+pub use command::completion;
+
+use super::effect::Effect;
+use super::event::Event;
+use super::notice::Severity;
+use super::state::State;
+use super::screens::run;
+
+/// What a context of the update collects.
+pub(super) type Effects = Vec<Effect>;
+
+/// Takes in what happened at `now`; what is to be done about it outside comes back.
+pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
+    let mut effects = Effects::new();
+    // Clocks of others may run ahead; ours never runs back.
+    state.now = state.now.max(now);
+    match event {
+        Event::Pressed(key) => press::key(state, key, &mut effects),
+        Event::Pasted(text) => press::paste(state, &text),
+        Event::Clicked { x, y } => mouse::click(state, x, y, &mut effects),
+        Event::Scrolled { x, y, rows } => mouse::scroll(state, x, y, rows),
+        Event::Resized { width, height } => {
+            (state.width, state.height) = (width, height);
+            state.refresh();
+        }
+        Event::Ticked => tick(state, &mut effects),
+        Event::Changed(batch) => arrive::changed(state, *batch, &mut effects),
+        Event::Linked { topic, link } => arrive::linked(state, topic, link),
+        Event::Loaded { slot, ticket, outcome } => {
+            if state.awaits(slot, ticket) {
+                arrive::loaded(state, slot, outcome);
+            }
+        }
+        Event::Done { deed, outcome } => arrive::done(state, &deed, outcome),
+        Event::Noted { severity, trouble } => {
+            state.say(severity, trouble);
+            state.refresh();
+        }
+        Event::Connected(world) => {
+            state.world = world;
+            state.data = super::store::Data::default();
+            state.namespace = None;
+            state.cluster.node = None;
+            state.go_to(super::screens::Screen::Cluster);
+            let name = state.world.name.clone();
+            state.say(Severity::Good, crate::report::Trouble::new(format!("this is {name}")));
+        }
+    }
+    effects
+}
+
+/// Time went by: what counts down is worked out anew.
+fn tick(state: &mut State, effects: &mut Effects) {
+    if state.frozen.is_none() {
+        state.refresh();
+    }
+    run::follow(state, effects);
+}
+
+#[cfg(test)]
+mod tests;
