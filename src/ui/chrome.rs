@@ -1,0 +1,199 @@
+//! What every screen has: where we are, what is dangerous, which keys there are.
+
+use super::canvas::{Canvas, Span};
+use super::text;
+use super::theme::{self, Glyph, Role};
+use crate::app::completion;
+use crate::app::geometry::Area;
+use crate::app::key::{Key, written};
+use crate::app::keymap::{Binding, Effect};
+use crate::app::screens::Screen;
+use crate::app::state::{PromptKind, State};
+use crate::report::age;
+
+/// The first line: the way to here on the left; on the right, always in the same corner, the world, the namespace and
+/// whether this console can do harm.
+pub(super) fn header(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    let (word, role) = if state.read_only { ("READ-ONLY", Role::ReadOnly) } else { ("ARMED", Role::Armed) };
+    let separator = format!(" {} ", canvas.theme.glyph(Glyph::Separator));
+    let namespace = state.namespace.as_deref().unwrap_or("all namespaces");
+    let mode = format!(" {word} ");
+    let mode_width = columns(&mode).min(area.width);
+    let mode_at = area.x + area.width - mode_width;
+    let style = canvas.theme.style(role);
+    canvas.text(mode_at, area.y, mode_width, &mode, style);
+    // The way to here gives way to the world: where one is can be seen, which cluster it is cannot.
+    let place = format!("{}{separator}{namespace} ", state.world.name);
+    let place_width = columns(&place).min(mode_at.saturating_sub(area.x).saturating_sub(12));
+    let place_at = mode_at.saturating_sub(place_width);
+    let style = canvas.theme.style(Role::Text);
+    canvas.text(place_at, area.y, place_width, &place, style);
+    let into = format!(" {} ", canvas.theme.glyph(Glyph::Into));
+    let mut spans = vec![Span::new(Role::Accent, state.screen.title())];
+    if let Some(what) = subject(state) {
+        spans.push(Span::new(Role::Dim, into));
+        spans.push(Span::plain(what));
+    }
+    canvas.spans(area.x, area.y, place_at.saturating_sub(area.x + 1), &spans, Role::Text);
+}
+
+/// What the screen is about.
+fn subject(state: &State) -> Option<String> {
+    match state.screen {
+        Screen::Cluster => state.cluster.node.clone(),
+        Screen::Run => state.run.experiment.as_ref().map(|experiment| experiment.name()),
+        Screen::Pager => Some(state.pager.title.clone()),
+        Screen::Help => Some(state.help.of.title().to_owned()),
+        _ => None,
+    }
+}
+
+fn columns(text: &str) -> u16 {
+    u16::try_from(text::width(text)).unwrap_or(u16::MAX)
+}
+
+/// Lines that concern every screen, the worst first.
+pub(super) fn banner(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    let lines = [halted(state), stale(state), frozen(state), running(state, canvas)];
+    let shown = lines.into_iter().flatten().take(usize::from(area.height));
+    for (down, (role, line)) in shown.enumerate() {
+        let Ok(down) = u16::try_from(down) else { return };
+        let line_area = Area { y: area.y + down, height: 1, ..area };
+        let style = canvas.theme.style(role);
+        canvas.tint(line_area, style);
+        canvas.text(area.x + 1, line_area.y, area.width.saturating_sub(2), &line, style);
+    }
+}
+
+fn halted(state: &State) -> Option<(Role, String)> {
+    let halt = state.data.halts.iter().next()?;
+    let reason = halt.0.spec.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let scope = if halt.0.spec.namespaces.is_empty() {
+        "everything is stopped".to_owned()
+    } else {
+        format!("stopped in {}", halt.0.spec.namespaces.join(", "))
+    };
+    Some((Role::HaltBanner, format!("HALTED: {scope}{reason}; nothing starts. :release lifts it")))
+}
+
+fn stale(state: &State) -> Option<(Role, String)> {
+    let (topic, since, trouble) = state.data.stalest()?;
+    let age = age::human(state.now.as_second() - since.as_second());
+    Some((Role::Match, format!("STALE {age}: {} as they were; {trouble}", topic.words())))
+}
+
+fn frozen(state: &State) -> Option<(Role, String)> {
+    let since = state.frozen?;
+    let age = age::human(state.now.as_second() - since.as_second());
+    Some((Role::SelectedDim, format!("FROZEN {age}: nothing new is shown; f goes on")))
+}
+
+/// How many faults run, and the one with the least time left.
+fn running(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
+    let active = state.active();
+    let first = active.iter().min_by_key(|overview| overview.remaining_seconds.unwrap_or(u64::MAX))?;
+    let left = match first.remaining_seconds {
+        Some(seconds) => format!("{} left", age::human(i64::try_from(seconds).unwrap_or(i64::MAX))),
+        None if first.duration.is_some() => "not begun".to_owned(),
+        None => "until stopped".to_owned(),
+    };
+    let separator = canvas.theme.glyph(Glyph::Separator);
+    let glyph = canvas.theme.glyph(theme::of_experiment(&first.phase).glyph);
+    let count = match active.len() {
+        1 => "1 experiment".to_owned(),
+        count => format!("{count} experiments"),
+    };
+    let stop = if state.read_only { String::new() } else { format!(" {separator} ! stops all") };
+    let targets = first.targets.map(|targets| format!(" {}/{}", targets.injected, targets.selected));
+    Some((
+        Role::Banner,
+        format!(
+            "{glyph} {count} {separator} {} {}{} {left}{stop}",
+            first.name,
+            first.phase,
+            targets.unwrap_or_default()
+        ),
+    ))
+}
+
+/// The last line: the keys that matter here, or the line that is being typed.
+pub(super) fn footer(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    if state.prompt.is_some() {
+        return prompt(state, canvas, area);
+    }
+    let hints = hints(state);
+    let mut x = area.x;
+    let end = area.x + area.width;
+    let more = hints.len() > 1;
+    for (number, (keys, word, available)) in hints.iter().enumerate() {
+        let needed = columns(keys) + 1 + columns(word) + 2;
+        let is_last = number + 1 == hints.len();
+        let room_for_more = if more && !is_last { 7 } else { 0 };
+        if x + needed + room_for_more > end {
+            let style = canvas.theme.style(Role::Dim);
+            canvas.text(x, area.y, end.saturating_sub(x), "? more", style);
+            return;
+        }
+        let (key_role, word_role) = if *available { (Role::Key, Role::Text) } else { (Role::Dim, Role::Dim) };
+        let style = canvas.theme.style(key_role);
+        x += canvas.text(x, area.y, end - x, keys, style) + 1;
+        let style = canvas.theme.style(word_role);
+        x += canvas.text(x, area.y, end.saturating_sub(x), word, style) + 2;
+    }
+}
+
+/// Keys, word, and whether it can be done now; what is wanted most first.
+fn hints(state: &State) -> Vec<(String, &'static str, bool)> {
+    let scopes = state.scopes();
+    let mut rows: Vec<(&Binding, &[Vec<Key>])> = state
+        .keymap
+        .rows()
+        .filter(|(binding, keys)| binding.footer > 0 && scopes.contains(&binding.scope) && !keys.is_empty())
+        .filter(|(binding, _)| !(state.read_only && binding.effect != Effect::Reads))
+        .collect();
+    rows.sort_by_key(|(binding, _)| std::cmp::Reverse(binding.footer));
+    rows.into_iter()
+        .filter_map(|(binding, keys)| {
+            let first = keys.first()?;
+            Some((written(first), binding.short, (binding.available)(state).is_ok()))
+        })
+        .collect()
+}
+
+fn prompt(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    let Some(prompt) = &state.prompt else { return };
+    let sign = match prompt.kind {
+        PromptKind::Command => ":",
+        PromptKind::Filter | PromptKind::Search | PromptKind::Palette => "/",
+    };
+    let key = canvas.theme.style(Role::Key);
+    let text_style = canvas.theme.style(Role::Text);
+    let mut x = area.x + canvas.text(area.x, area.y, area.width, sign, key);
+    let end = area.x + area.width;
+    // A long line is shown from where the cursor is still in sight.
+    let room = usize::from(end.saturating_sub(x + 1));
+    let from = prompt.input.cursor.saturating_sub(room);
+    let before: String = prompt.input.text.chars().skip(from).take(prompt.input.cursor - from).collect();
+    let after: String = prompt.input.text.chars().skip(prompt.input.cursor).collect();
+    x += canvas.text(x, area.y, end - x, &before, text_style);
+    let under = after.chars().next().unwrap_or(' ');
+    let cursor = canvas.theme.style(Role::Selected).add_modifier(ratatui::style::Modifier::REVERSED);
+    x += canvas.text(x, area.y, end.saturating_sub(x), &under.to_string(), cursor);
+    let rest: String = after.chars().skip(1).collect();
+    x += canvas.text(x, area.y, end.saturating_sub(x), &rest, text_style);
+    let dim = canvas.theme.style(Role::Dim);
+    if after.is_empty()
+        && let Some(completion) = completion(state)
+    {
+        x += canvas.text(x.saturating_sub(1), area.y, end.saturating_sub(x), &completion, dim);
+    }
+    let hint = match prompt.kind {
+        PromptKind::Command => "Tab completes",
+        PromptKind::Filter => "word  !not  -l app=x  ~fuzzy",
+        PromptKind::Search | PromptKind::Palette => "Enter keeps it",
+    };
+    let width = columns(hint);
+    if x + width + 2 < end {
+        canvas.text(end - width, area.y, width, hint, dim);
+    }
+}

@@ -1,0 +1,153 @@
+//! All experiments, and beside them the selected one in short.
+
+use super::{age_of, counted, wrong};
+use crate::app::geometry::Area;
+use crate::app::screens::experiments::COLUMNS;
+use crate::app::state::State;
+use crate::app::store::Topic;
+use crate::report::{Overview, age};
+use crate::ui::canvas::{Canvas, Frame, Span};
+use crate::ui::text;
+use crate::ui::theme::{self, Glyph, Role};
+use crate::ui::widgets::table::{Column, Table};
+
+const SHOWN: [Column; 8] = [
+    Column::new(COLUMNS[0], 8, 24).goes(4),
+    Column::new(COLUMNS[1], 8, 14).goes(3),
+    Column::new(COLUMNS[2], 12, 50).middle(),
+    Column::new(COLUMNS[3], 11, 13),
+    Column::new(COLUMNS[4], 7, 9),
+    Column::new(COLUMNS[5], 9, 14),
+    Column::new(COLUMNS[6], 7, 14).goes(5),
+    Column::new(COLUMNS[7], 4, 6).goes(2),
+];
+
+/// The first topic of experiments that is not live.
+fn what_is_wrong(state: &State) -> Option<(Role, String)> {
+    let topics = state.data.links.iter().map(|(topic, _)| topic);
+    let mut of_experiments = topics.filter(|topic| matches!(topic, Topic::Experiments(_)));
+    of_experiments.find_map(|topic| wrong(state, topic))
+}
+
+/// Injected of all: `2/3`.
+pub(super) fn targets(overview: &Overview) -> String {
+    match overview.targets.filter(|targets| targets.selected > 0) {
+        Some(targets) => format!("{}/{}", targets.injected, targets.selected),
+        None => "-".to_owned(),
+    }
+}
+
+/// What is left of its time.
+pub(super) fn remaining(overview: &Overview) -> String {
+    match (overview.remaining_seconds, &overview.duration) {
+        (Some(seconds), _) => age::human(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        (None, Some(duration)) if overview.ended.is_none() => format!("-/{duration}"),
+        (None, None) if overview.ended.is_none() => "until stopped".to_owned(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// All of them.
+pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    let list = &state.experiments.list;
+    let corner = counted(list, state.data.all_experiments().count());
+    let frame = Frame { title: "experiments", corner: &corner, focus: true, wrong: what_is_wrong(state) };
+    let inside = frame.draw(canvas, area);
+    let theme = *canvas.theme;
+    let row = |index: usize| {
+        let Some(row) = list.rows.get(index) else { return Vec::new() };
+        let overview = &row.overview;
+        let shown = theme::of_experiment(&overview.phase);
+        let created = row.object.0.metadata.creation_timestamp.as_ref().map(|created| created.0);
+        vec![
+            Span::new(Role::Dim, overview.namespace.clone()),
+            Span::new(Role::Dim, overview.kind.clone()),
+            Span::plain(overview.name.clone()),
+            Span::new(shown.role, format!("{} {}", theme.glyph(shown.glyph), overview.phase)),
+            Span::plain(targets(overview)),
+            Span::plain(remaining(overview)),
+            Span::new(Role::Dim, "-"),
+            Span::new(Role::Dim, age_of(state, created)),
+        ]
+    };
+    Table {
+        columns: &SHOWN,
+        count: list.rows.len(),
+        offset: list.offset,
+        selected: list.index,
+        focus: true,
+        sort: Some(list.sort),
+        mark: list.filter.word(),
+        row,
+    }
+    .draw(canvas, inside);
+    if list.rows.is_empty() {
+        let text = if list.filter.is_empty() {
+            "no experiment yet: 3 shows templates, :apply FILE launches a file of yours"
+        } else {
+            "no experiment matches; Esc takes the filter away"
+        };
+        let style = canvas.theme.style(Role::Dim);
+        canvas.text(inside.x, inside.y + 2, inside.width, text, style);
+    }
+}
+
+/// The selected one in short: what it does, how it stands, what is to be done.
+pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    let Some(row) = state.experiments.list.current() else {
+        Frame::default().draw(canvas, area);
+        return;
+    };
+    let inside = Frame { title: &row.overview.name, ..Frame::default() }.draw(canvas, area);
+    let rows = said(&row.overview, &row.object.0, inside.width, canvas);
+    for (down, (role, line)) in rows.iter().take(usize::from(inside.height)).enumerate() {
+        let Ok(down) = u16::try_from(down) else { return };
+        let style = canvas.theme.style(*role);
+        canvas.text(inside.x, inside.y + down, inside.width, line, style);
+    }
+}
+
+/// What can be said of an experiment from its object alone.
+fn said(
+    overview: &Overview,
+    object: &kube::core::DynamicObject,
+    width: u16,
+    canvas: &Canvas<'_>,
+) -> Vec<(Role, String)> {
+    let status = crate::report::status(object);
+    let shown = theme::of_experiment(&overview.phase);
+    let glyph = canvas.theme.glyph(shown.glyph);
+    let mut rows = Vec::new();
+    let mut say = |role: Role, text: &str| {
+        rows.extend(text::wrap(text, width).into_iter().map(|row| (role, row)));
+    };
+    let action = overview.action.as_deref().unwrap_or("-");
+    say(Role::Text, &format!("{} {action}, mode {}", overview.kind, mode(object)));
+    let ended = overview.ended.as_deref().map(|ended| format!(": {ended}")).unwrap_or_default();
+    say(shown.role, &format!("{glyph} {}{ended}", overview.phase));
+    if let Some(targets) = overview.targets {
+        let failed = if targets.failed > 0 { format!(", {} failed", targets.failed) } else { String::new() };
+        let line = format!(
+            "targets: {} selected, {} injected, {} recovered{failed}",
+            targets.selected, targets.injected, targets.recovered
+        );
+        say(if targets.failed > 0 { Role::Danger } else { Role::Text }, &line);
+    }
+    say(Role::Text, &format!("remaining: {}", remaining(overview)));
+    for condition in &status.conditions {
+        if let Some(message) = condition.message.as_deref().filter(|message| !message.is_empty()) {
+            let glyph = canvas.theme.glyph(Glyph::Warning);
+            say(Role::Warn, &format!("{glyph} {:?}: {message}", condition.kind));
+        }
+    }
+    rows
+}
+
+fn mode(object: &kube::core::DynamicObject) -> String {
+    let text = |path: &str| object.data.pointer(path).and_then(serde_json::Value::as_str);
+    match (text("/spec/mode"), text("/spec/value")) {
+        (Some(mode), Some(value)) => format!("{mode} {value}"),
+        (Some(mode), None) => mode.to_owned(),
+        (None, _) => "-".to_owned(),
+    }
+}

@@ -1,0 +1,43 @@
+//! The screens: one file each, named as the screens of the state are.
+
+pub(super) mod cluster;
+pub(super) mod errors;
+pub(super) mod experiments;
+pub(super) mod help;
+pub(super) mod pager;
+pub(super) mod run;
+pub(super) mod settings;
+pub(super) mod templates;
+
+use super::theme::Role;
+use crate::app::list::List;
+use crate::app::state::State;
+use crate::app::store::{Link, Topic};
+use crate::report::age;
+
+/// `3`, or `2/3` where a filter hides some; with the filter behind it.
+fn counted<T>(list: &List<T>, all: usize) -> String {
+    let shown = list.rows.len();
+    let count = if shown == all { all.to_string() } else { format!("{shown}/{all}") };
+    if list.filter.is_empty() { count } else { format!("{count}  /{}", list.filter.text) }
+}
+
+/// What is wrong with what a frame shows, if it is not what is: with the cure, in the frame that it is about.
+fn wrong(state: &State, topic: &Topic) -> Option<(Role, String)> {
+    match state.data.link(topic) {
+        Link::Live => None,
+        Link::Connecting => Some((Role::Dim, "asking the API server".to_owned())),
+        Link::Absent => {
+            Some((Role::Warn, "not installed: this API server does not know the kind".to_owned()))
+        }
+        Link::Lost { since, trouble } => {
+            let age = age::human(state.now.as_second() - since.as_second());
+            Some((Role::Danger, format!("stale {age}: {}", trouble.whole())))
+        }
+    }
+}
+
+/// The age of what was created then.
+fn age_of(state: &State, created: Option<jiff::Timestamp>) -> String {
+    created.map_or_else(|| "-".to_owned(), |created| age::human(state.now.as_second() - created.as_second()))
+}
