@@ -14,6 +14,7 @@
 
 pub mod api;
 pub mod apiserver;
+pub mod app;
 pub mod cli;
 pub mod client;
 pub mod console;
@@ -27,3 +28,4 @@ pub mod paths;
 #[cfg(feature = "playground")]
 pub mod playground;
 pub mod report;
+pub mod ui;

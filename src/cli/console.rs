@@ -2,7 +2,8 @@
 
 use super::exit::{Exit, Failure, Result};
 use super::world::{World, WorldArgs};
-use crate::console::{self, Color, Ending, Look, Options, terminal};
+use crate::app::look::{Charset, Depth, ThemeName};
+use crate::console::{self, Ending, Look, Options, terminal};
 
 /// Open the console
 ///
@@ -27,12 +28,12 @@ pub(crate) struct Flags {
     /// Show this namespace first
     #[arg(short, long, value_name = "NAME", help_heading = "Console")]
     namespace: Option<String>,
-    /// Use this theme
+    /// Use this theme: dark, light, high-contrast, colour-blind or mono
     #[arg(long, value_name = "NAME", help_heading = "Console")]
-    theme: Option<String>,
+    theme: Option<ThemeName>,
     /// How many colours to use; `auto` asks the environment
-    #[arg(long, value_enum, default_value_t, value_name = "COLOURS", help_heading = "Console")]
-    color: Color,
+    #[arg(long, value_name = "COLOURS", help_heading = "Console")]
+    color: Option<Depth>,
     /// Use no character beyond ASCII
     #[arg(long, help_heading = "Console")]
     ascii: bool,
@@ -72,13 +73,18 @@ pub(crate) fn check_terminal() -> Result<()> {
 /// Opens the console and waits for its end.
 pub(crate) async fn open(world: World, flags: Flags, role: Role) -> Result<Ending> {
     let options = Options {
-        playground: role != Role::Guest,
         owner: role == Role::Owner,
         client: world.client,
         world: world.name,
         namespace: flags.namespace,
         read_only: flags.read_only,
-        look: Look { theme: flags.theme, color: flags.color, ascii: flags.ascii, mouse: !flags.no_mouse },
+        kubeconfig: world.kubeconfig,
+        look: Look {
+            theme: flags.theme,
+            depth: flags.color,
+            charset: flags.ascii.then_some(Charset::Ascii),
+            mouse: flags.no_mouse.then_some(false),
+        },
     };
     console::run(options).await.map_err(|error| Failure::new(error).context("the console ended"))
 }

@@ -8,6 +8,7 @@ use kube::{Client, Config};
 
 use super::Out;
 use super::exit::{Failure, Result};
+use crate::console::Kubeconfig as InUse;
 use crate::{client, paths};
 
 /// The socket of the API server for the controller and daemons inside a playground.
@@ -49,6 +50,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// What the user calls it.
     pub(crate) name: String,
+    /// The kubeconfig that it was found in, if it was.
+    pub(crate) kubeconfig: Option<InUse>,
     playground: bool,
 }
 
@@ -88,6 +91,7 @@ impl World {
             Choice::Socket(path) => Ok(Self {
                 client: client::over_unix(&path, DEFAULT_NAMESPACE),
                 name: format!("the API server on {}", path.display()),
+                kubeconfig: None,
                 playground: false,
             }),
             Choice::Playground(name) => Ok(Self::of_playground(&name)),
@@ -100,6 +104,7 @@ impl World {
         Self {
             client: client::over_unix(&socket, DEFAULT_NAMESPACE),
             name: format!("playground {name}"),
+            kubeconfig: None,
             playground: true,
         }
     }
@@ -113,6 +118,7 @@ impl World {
     async fn of_kubeconfig(file: Option<PathBuf>, context: Option<String>) -> Result<Self> {
         let unusable = |error| Failure::new(anyhow::Error::new(error)).context("cannot use the kubeconfig");
         let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let in_use = InUse { file: file.clone() };
         let kubeconfig = match file {
             Some(file) => Kubeconfig::read_from(file),
             None => match Kubeconfig::from_env() {
@@ -126,13 +132,13 @@ impl World {
             options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)?;
         let name = format!("context {context} ({})", config.cluster_url);
-        Self::of_config(config, &name)
+        Ok(Self { kubeconfig: Some(in_use), ..Self::of_config(config, &name)? })
     }
 
     fn of_config(config: Config, name: &str) -> Result<Self> {
         let client =
             Client::try_from(config).map_err(|error| Failure::api(format!("talk to {name}"), &error))?;
-        Ok(Self { client, name: name.to_owned(), playground: false })
+        Ok(Self { client, name: name.to_owned(), kubeconfig: None, playground: false })
     }
 
     /// Whether it is a playground.

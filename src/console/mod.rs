@@ -1,43 +1,38 @@
-//! The console: the loop that joins the terminal with the cluster.
+//! The console: the loop that joins state and view with the terminal and the cluster.
+//!
+//! One task takes one event after the other: signals first, then what the user does, then what comes from tasks, then
+//! what changed in the cluster, then the time. It hands each to the update and does what that asks for; it draws when
+//! something changed, at most every 16 ms, and not while the terminal is still busy with the frame before.
 
 pub mod clipboard;
+mod deeds;
+mod fetch;
+mod files;
+mod input;
+mod lifecycle;
+mod session;
+mod slots;
 pub mod terminal;
+mod watch;
 
-use ratatui::style::Stylize as _;
-use ratatui::text::{Line, Text};
+use std::path::PathBuf;
 
-use crossterm::event::{Event, KeyCode, KeyModifiers};
-use terminal::{Screen, ScreenOptions, Signal, TerminalError};
+use crate::app::look::{Charset, Depth, ThemeName};
+use terminal::TerminalError;
 
-/// How many colours may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
-    /// As many as the environment says: `NO_COLOR`, `COLORTERM`, `TERM`.
-    #[default]
-    Auto,
-    /// None.
-    Never,
-    /// The terminal's own sixteen.
-    #[value(name = "16")]
-    Sixteen,
-    /// The 256 of xterm.
-    #[value(name = "256")]
-    Indexed,
-    /// All.
-    Truecolor,
-}
+pub use lifecycle::run;
 
-/// What the user chooses about how it looks.
+/// How the user wants it to look, where the command line says so.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// Name of the theme.
-    pub theme: Option<String>,
+    /// The theme.
+    pub theme: Option<ThemeName>,
     /// How many colours.
-    pub color: Color,
-    /// No character beyond ASCII.
-    pub ascii: bool,
-    /// Whether the mouse is used.
-    pub mouse: bool,
+    pub depth: Option<Depth>,
+    /// Which characters.
+    pub charset: Option<Charset>,
+    /// Whether the console takes the mouse.
+    pub mouse: Option<bool>,
 }
 
 /// What a console is opened on, and how.
@@ -47,16 +42,23 @@ pub struct Options {
     pub client: kube::Client,
     /// What the user calls it: `playground default`, `context lab (https://…)`.
     pub world: String,
-    /// The namespace that is shown first; none means the client's own.
+    /// The namespace that is shown first; all of them without one.
     pub namespace: Option<String>,
     /// Nothing may be changed.
     pub read_only: bool,
-    /// It is a playground.
-    pub playground: bool,
-    /// It is a playground, and ends with the console ([`Ending::Quit`], [`Ending::Terminated`]).
+    /// It is a playground that ends with the console ([`Ending::Quit`], [`Ending::Terminated`]).
     pub owner: bool,
+    /// Where other contexts can be chosen: the kubeconfig that is in use, if there is one.
+    pub kubeconfig: Option<Kubeconfig>,
     /// How it looks.
     pub look: Look,
+}
+
+/// The kubeconfig that is in use.
+#[derive(Clone, Debug)]
+pub struct Kubeconfig {
+    /// The file that was named; the default ones without one.
+    pub file: Option<PathBuf>,
 }
 
 /// How a console ended.
@@ -76,54 +78,4 @@ pub enum ConsoleError {
     /// The terminal.
     #[error(transparent)]
     Terminal(#[from] TerminalError),
-}
-
-/// Runs the console until it ends.
-pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
-    let mut mouse = options.look.mouse;
-    let mut screen = Screen::open(ScreenOptions { mouse, after_panic: None })?;
-    let mut signals = screen.signals()?;
-    let mut input = screen.input()?;
-    let mut said = String::new();
-    loop {
-        let drawn = screen.draw(|frame| {
-            let area = frame.area();
-            let lines = [
-                Line::from(options.world.as_str()).reversed(),
-                Line::from(format!("{}x{}", area.width, area.height)),
-                Line::from(said.as_str()),
-            ];
-            frame.render_widget(Text::from_iter(lines), area);
-        });
-        match drawn {
-            Err(TerminalError::HungUp) => return Ok(Ending::HungUp),
-            other => other?,
-        }
-        let behind = screen.is_behind();
-        tokio::select! {
-            biased;
-            signal = signals.next() => match signal {
-                Signal::Terminate | Signal::Interrupt => return Ok(Ending::Terminated),
-                Signal::HangUp => return Ok(Ending::HungUp),
-                Signal::Continue => screen.resume()?,
-            },
-            drained = screen.drained(), if behind => drained?,
-            event = input.next() => match event {
-                Ok(Event::Key(key)) => match key.code {
-                    KeyCode::Char('q') => return Ok(Ending::Quit),
-                    KeyCode::Char('z') if key.modifiers == KeyModifiers::CONTROL => {
-                        screen.suspend(&mut signals).await?;
-                    }
-                    KeyCode::Char('m') => {
-                        mouse = !mouse;
-                        screen.set_mouse(mouse)?;
-                    }
-                    code => said = format!("key {code}"),
-                },
-                Ok(event) => said = format!("{event:?}"),
-                Err(TerminalError::HungUp) => return Ok(Ending::HungUp),
-                Err(error) => return Err(error.into()),
-            },
-        }
-    }
 }

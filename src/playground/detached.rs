@@ -115,7 +115,7 @@ impl Detached {
     /// Waits until its API server answers `client`, whatever it says. May be dropped at any time.
     pub async fn ready(&mut self, client: &kube::Client) -> Result<(), PlaygroundError> {
         loop {
-            let request = http::Request::get("/livez").body(Vec::new());
+            let request = http::Request::get("/version").body(Vec::new());
             let request = request.map_err(|error| DetachedError::Start(io::Error::other(error)))?;
             tokio::select! {
                 biased;

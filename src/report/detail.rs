@@ -88,7 +88,17 @@ pub struct Happening {
     pub count: i32,
 }
 
-fn is_about(event: &Event, uid: &str) -> bool {
+impl Happening {
+    /// In one line.
+    pub fn line(&self, now: Timestamp) -> String {
+        let age = age::of(Some(&self.time), now);
+        let times = if self.count > 1 { format!(" (×{})", self.count) } else { String::new() };
+        format!("{age} ago {} {}: {}{times}", self.kind, self.reason, self.message.replace('\n', "; "))
+    }
+}
+
+/// Whether the event is about the object with this UID.
+pub fn is_about(event: &Event, uid: &str) -> bool {
     event.regarding.as_ref().and_then(|about| about.uid.as_deref()) == Some(uid)
 }
 
@@ -159,7 +169,8 @@ fn of_record(record: &Record) -> OnTarget {
     }
 }
 
-fn timeline<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Happening> {
+/// What happened, from these events, oldest first.
+pub fn timeline<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Happening> {
     let mut all: Vec<_> = events
         .filter_map(|event| {
             let series = event.series.as_ref();

@@ -4,6 +4,7 @@
 //! of commands in advice are those of the command line. What is printed as JSON is described in docs/output.md.
 
 pub mod age;
+pub mod describe;
 mod detail;
 mod halt;
 mod outcome;
@@ -14,7 +15,7 @@ mod remaining;
 mod table;
 mod turn;
 
-pub use detail::{Detail, Happening, OnNode, OnTarget};
+pub use detail::{Detail, Happening, OnNode, OnTarget, is_about, timeline};
 pub use halt::stopped;
 pub use outcome::{Change, Trouble};
 pub use overview::Overview;

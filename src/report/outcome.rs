@@ -30,6 +30,14 @@ impl Trouble {
     pub fn cure(self, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..self }
     }
+
+    /// What is wrong, why, and what to do about it, in one line.
+    pub fn whole(&self) -> String {
+        match &self.cure {
+            Some(cure) => format!("{self}; {cure}"),
+            None => self.to_string(),
+        }
+    }
 }
 
 /// What is wrong and why, in one line; not the cure.

@@ -1,0 +1,132 @@
+//! The user's files: the configuration, and recordings for reports.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::app::keymap::Keymap;
+use crate::app::recorder::Recording;
+use crate::app::settings::Settings;
+use crate::report::Trouble;
+
+/// The largest configuration that is read.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// Where the configuration is: `$XDG_CONFIG_HOME/squall/config.yaml`, else below `~/.config`.
+pub(super) fn settings_path() -> Option<PathBuf> {
+    folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.yaml"))
+}
+
+/// `$VARIABLE/squall`, else `~/FALLBACK/squall`.
+fn folder(variable: &str, fallback: &str) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set(variable).filter(|path| path.is_absolute());
+    base.or_else(|| set("HOME").map(|home| home.join(fallback))).map(|base| base.join("squall"))
+}
+
+/// The user's choices; what is wrong with the file is said, and the file left alone.
+pub(super) fn read_settings(path: &Path) -> (Settings, Option<Trouble>) {
+    let wrong = |what: String, cure: &str| {
+        (Settings::default(), Some(Trouble::new(format!("{}: {what}", path.display())).cure(cure)))
+    };
+    let text = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Settings::default(), None),
+        Ok(metadata) if metadata.len() > MAX_BYTES => {
+            return wrong("it is larger than 256 KiB".to_owned(), "it is not read; make it smaller");
+        }
+        Ok(_) => fs::read_to_string(path),
+        Err(error) => Err(error),
+    };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => return wrong(error.to_string(), "it is not used; make it readable"),
+    };
+    if text.trim().is_empty() {
+        return (Settings::default(), None);
+    }
+    match serde_yaml::from_str::<Settings>(&text) {
+        Ok(settings) => match Keymap::with(&settings.keys) {
+            Ok(_) => (settings, None),
+            Err(error) => {
+                let mut what = error.to_string();
+                if let Some(source) = std::error::Error::source(&error) {
+                    what = format!("{what}: {source}");
+                }
+                let trouble = Trouble::new(format!("{}: {what}", path.display())).cure("the keys of the table are in force; `squall keys` lists them");
+                (Settings { keys: Default::default(), ..settings }, Some(trouble))
+            }
+        },
+        Err(error) => wrong(error.to_string(), "none of it is in force; mend it or delete it"),
+    }
+}
+
+/// Writes the user's choices. Comments of the file are lost; keys are not.
+///
+/// # Errors
+/// The file cannot be written; the old one is still there.
+pub(super) fn write_settings(path: &Path, settings: &Settings) -> io::Result<()> {
+    let (on_disk, complaint) = read_settings(path);
+    if let Some(complaint) = complaint {
+        return Err(io::Error::other(complaint.whole()));
+    }
+    let settings = Settings { keys: on_disk.keys, ..settings.clone() };
+    let text = serde_yaml::to_string(&settings).map_err(io::Error::other)?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let new = path.with_extension("yaml.new");
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
+}
+
+/// Writes a recording to a new file that only the user can read, and says which.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_recording(recording: &Recording, now: Timestamp) -> io::Result<PathBuf> {
+    let folder = folder("XDG_STATE_HOME", ".local/state").unwrap_or_else(std::env::temp_dir);
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("console-{}.json", now.strftime("%Y%m%dT%H%M%S%3fZ")));
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let mut file = io::BufWriter::new(file);
+    serde_json::to_writer(&mut file, recording)?;
+    file.flush()?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::look::ThemeName;
+
+    #[test]
+    fn what_is_chosen_is_kept_and_what_is_wrong_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("squall/config.yaml");
+        assert_eq!(read_settings(&path), (Settings::default(), None));
+        let settings = Settings { theme: Some(ThemeName::Light), ..Settings::default() };
+        write_settings(&path, &settings).unwrap();
+        assert_eq!(read_settings(&path), (settings.clone(), None));
+        for (text, said) in [
+            ("theme: pink\n", "theme"),
+            ("colour: 3\n", "unknown field"),
+            ("keys: {halt: [q]}\n", "would do both quit and halt"),
+            ("keys: {explode: [x]}\n", "no action \"explode\""),
+            ("keys: {halt: [hyper-x]}\n", "\"hyper-x\" is no key"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let (_, trouble) = read_settings(&path);
+            let trouble = trouble.unwrap();
+            assert!(trouble.what.contains(said) && trouble.cure.is_some(), "{text}: {trouble}");
+            assert!(write_settings(&path, &settings).is_err(), "a file that cannot be read is not overwritten");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "keys:\n  halt: [ctrl-x]\n").unwrap();
+        write_settings(&path, &settings).unwrap();
+        let (read, _) = read_settings(&path);
+        assert_eq!((read.theme, read.keys.len()), (Some(ThemeName::Light), 1), "keys stay");
+    }
+}

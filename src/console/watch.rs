@@ -1,0 +1,283 @@
+//! The watches: one task for each kind, which never gives up.
+//!
+//! A watch that fails is begun anew with a new list: only that proves that what is shown is what is. Until then the
+//! rows stay as they were, and the console says how old they are.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::DynamicObject;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::slots::{AllRows, AnyRow, Slots};
+use crate::api::{Fault, Halt, Injection, SYSTEM_NAMESPACE, custom_kinds};
+use crate::app::event::Event;
+use crate::app::list::Row;
+use crate::app::store::{Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
+use crate::report::Trouble;
+use crate::client::is_not_served;
+use crate::operations::Kind;
+
+/// After this time the API server ends a watch that had nothing to say, in seconds: a dead connection is found out.
+const WATCH_SECONDS: u32 = 20;
+
+/// The wait after the first failure; it doubles with each.
+const SHORTEST: Duration = Duration::from_millis(250);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How often a kind that the API server does not have is asked for again.
+const ABSENT: Duration = Duration::from_secs(10);
+
+/// What all watches need.
+#[derive(Clone)]
+pub(super) struct Watches {
+    /// The API server.
+    pub(super) client: Client,
+    /// Where changes go.
+    pub(super) slots: Arc<Slots>,
+    /// Where news about the watches themselves goes.
+    pub(super) events: mpsc::Sender<Event>,
+    /// Ends them.
+    pub(super) cancel: CancellationToken,
+}
+
+/// How the objects of a kind become rows.
+trait Watched: Send + 'static {
+    type Object: Resource + Clone + Debug + DeserializeOwned + Send + 'static;
+    type Row: Row + Send + Sync + 'static;
+
+    fn topic(&self) -> Topic;
+    fn row(&self, object: Self::Object) -> Self::Row;
+    fn one(&self, row: Self::Row) -> AnyRow;
+    fn all(&self, rows: Vec<Arc<Self::Row>>) -> AllRows;
+}
+
+struct Pods;
+
+impl Watched for Pods {
+    type Object = Pod;
+    type Row = PodRow;
+
+    fn topic(&self) -> Topic {
+        Topic::Pods
+    }
+
+    fn row(&self, object: Pod) -> PodRow {
+        PodRow::new(&object)
+    }
+
+    fn one(&self, row: PodRow) -> AnyRow {
+        AnyRow::Pod(row)
+    }
+
+    fn all(&self, rows: Vec<Arc<PodRow>>) -> AllRows {
+        AllRows::Pods(rows)
+    }
+}
+
+struct Nodes;
+
+impl Watched for Nodes {
+    type Object = Node;
+    type Row = NodeRow;
+
+    fn topic(&self) -> Topic {
+        Topic::Nodes
+    }
+
+    fn row(&self, object: Node) -> NodeRow {
+        NodeRow::new(&object)
+    }
+
+    fn one(&self, row: NodeRow) -> AnyRow {
+        AnyRow::Node(row)
+    }
+
+    fn all(&self, rows: Vec<Arc<NodeRow>>) -> AllRows {
+        AllRows::Nodes(rows)
+    }
+}
+
+struct Experiments(Kind);
+
+impl Watched for Experiments {
+    type Object = DynamicObject;
+    type Row = Experiment;
+
+    fn topic(&self) -> Topic {
+        Topic::Experiments(self.0.resource.kind.clone())
+    }
+
+    fn row(&self, mut object: DynamicObject) -> Experiment {
+        object.metadata.managed_fields = None;
+        // Items of a list do not name their kind.
+        object.types = Some(kube::api::TypeMeta {
+            api_version: self.0.resource.api_version.clone(),
+            kind: self.0.resource.kind.clone(),
+        });
+        Experiment(object)
+    }
+
+    fn one(&self, row: Experiment) -> AnyRow {
+        AnyRow::Experiment(self.0.resource.kind.clone(), row)
+    }
+
+    fn all(&self, rows: Vec<Arc<Experiment>>) -> AllRows {
+        AllRows::Experiments(self.0.resource.kind.clone(), rows)
+    }
+}
+
+struct Parts;
+
+impl Watched for Parts {
+    type Object = Injection;
+    type Row = Part;
+
+    fn topic(&self) -> Topic {
+        Topic::Injections
+    }
+
+    fn row(&self, mut object: Injection) -> Part {
+        object.metadata.managed_fields = None;
+        object.spec.fault = Fault::default();
+        Part(object)
+    }
+
+    fn one(&self, row: Part) -> AnyRow {
+        AnyRow::Part(row)
+    }
+
+    fn all(&self, rows: Vec<Arc<Part>>) -> AllRows {
+        AllRows::Parts(rows)
+    }
+}
+
+struct Halts;
+
+impl Watched for Halts {
+    type Object = Halt;
+    type Row = HaltRow;
+
+    fn topic(&self) -> Topic {
+        Topic::Halts
+    }
+
+    fn row(&self, object: Halt) -> HaltRow {
+        HaltRow(object)
+    }
+
+    fn one(&self, row: HaltRow) -> AnyRow {
+        AnyRow::Halt(row)
+    }
+
+    fn all(&self, rows: Vec<Arc<HaltRow>>) -> AllRows {
+        AllRows::Halts(rows)
+    }
+}
+
+impl Watches {
+    /// Begins all of them.
+    pub(super) fn start(self, tasks: &TaskTracker) {
+        let client = &self.client;
+        // What is seen first is asked for first.
+        tasks.spawn(self.clone().follow(Pods, Api::all(client.clone())));
+        tasks.spawn(self.clone().follow(Nodes, Api::all(client.clone())));
+        for kind in custom_kinds().iter().filter(|kind| kind.group == "chaos-mesh.org") {
+            if let Some(kind) = Kind::known(kind.kind) {
+                let api = kind.api(client, None);
+                tasks.spawn(self.clone().follow(Experiments(kind), api));
+            }
+        }
+        tasks.spawn(self.clone().follow(Parts, Api::namespaced(client.clone(), SYSTEM_NAMESPACE)));
+        tasks.spawn(self.clone().follow(Halts, Api::all(client.clone())));
+    }
+
+    async fn follow<W>(self, watched: W, api: Api<W::Object>)
+    where
+        W: Watched,
+    {
+        let cancel = self.cancel.clone();
+        // What it waits for is the network; when it is not wanted any more there is nothing to finish.
+        cancel.run_until_cancelled(self.for_ever(watched, api)).await;
+    }
+
+    async fn for_ever<W: Watched>(self, watched: W, api: Api<W::Object>) {
+        let mut wait = SHORTEST;
+        loop {
+            let (heard, error) = self.until_failure(&watched, &api).await;
+            if heard {
+                wait = SHORTEST;
+            }
+            let absent = is_not_served(&error);
+            let link = if absent {
+                Link::Absent
+            } else {
+                let trouble = trouble(watched.topic().words(), error);
+                Link::Lost { since: Timestamp::now(), trouble }
+            };
+            self.tell(&watched, link).await;
+            tokio::time::sleep(if absent { ABSENT } else { wait }).await;
+            wait = (wait * 2).min(LONGEST);
+        }
+    }
+
+    /// Watches until something fails; also says whether anything was heard.
+    async fn until_failure<W: Watched>(&self, watched: &W, api: &Api<W::Object>) -> (bool, watcher::Error) {
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut stream = pin!(watcher(api.clone(), config));
+        let (mut heard, mut list, mut first) = (false, Vec::new(), true);
+        loop {
+            match stream.next().await {
+                Some(Ok(event)) => {
+                    heard = true;
+                    match event {
+                        watcher::Event::Init => list.clear(),
+                        watcher::Event::InitApply(object) => {
+                            list.push(Arc::new(watched.row(object)));
+                        }
+                        watcher::Event::InitDone => {
+                            self.slots.replace(watched.all(std::mem::take(&mut list)));
+                            if first {
+                                first = false;
+                                self.tell(watched, Link::Live).await;
+                            }
+                        }
+                        watcher::Event::Apply(object) => self.slots.put(watched.one(watched.row(object))),
+                        watcher::Event::Delete(object) => self.slots.remove(watched.one(watched.row(object))),
+                    }
+                }
+                Some(Err(error)) => return (heard, error),
+                None => return (heard, watcher::Error::NoResourceVersion),
+            }
+        }
+    }
+
+    async fn tell<W: Watched>(&self, watched: &W, link: Link) {
+        let event = Event::Linked { topic: watched.topic(), link };
+        // Nobody listens when the console ends.
+        drop(self.events.send(event).await);
+    }
+}
+
+/// What a failed watch means to the user.
+fn trouble(plural: &str, error: watcher::Error) -> Trouble {
+    use watcher::Error as E;
+    let doing = format!("watch {plural}");
+    match error {
+        E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => {
+            Trouble::api(doing, &error)
+        }
+        E::WatchError(status) => Trouble::api(doing, &kube::Error::Api(status)),
+        E::NoResourceVersion => Trouble::new(format!("cannot {doing}: the API server ended it")),
+    }
+}
