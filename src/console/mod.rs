@@ -89,7 +89,7 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
         let drawn = screen.draw(|frame| {
             let area = frame.area();
             let lines = [
-                Line::from(options.world.as_str()).reversed(),
+                Line::from(options.world.as_str()).cyan().reversed(),
                 Line::from(format!("{}x{}", area.width, area.height)),
                 Line::from(said.as_str()),
             ];
