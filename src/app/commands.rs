@@ -68,7 +68,10 @@ pub const COMMANDS: &[Command] = &[
         writes: true,
         ..reads("halt", &["stop-all"], "", "Emergency stop, after asking", Run::Action(Action::Halt))
     },
-    Command { writes: true, ..reads("release", &[], "", "Release the emergency stop", Run::Action(Action::Release)) },
+    Command {
+        writes: true,
+        ..reads("release", &[], "", "Release the emergency stop", Run::Action(Action::Release))
+    },
     reads("theme", &[], "[NAME]", "Another theme", Run::Theme),
     reads("mouse", &[], "", "Mouse on or off", Run::Action(Action::ToggleMouse)),
     reads("dump", &[], "", "Write the recording of this console to a file, for a report", Run::Dump),

@@ -6,10 +6,10 @@ use super::effect::{Deed, ObjectRef, Slot};
 use super::key::Key;
 use super::notice::Severity;
 use super::store::{Batch, Link, Topic};
-use crate::report::Trouble;
 use super::world::World;
-use crate::report::plan::Report;
 use crate::report::Happening;
+use crate::report::Trouble;
+use crate::report::plan::Report;
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -41,8 +41,8 @@ struct Requirement {
 
 impl Filter {
     /// The filter that a text means. Every text means one: half-typed ones too.
-    pub fn new(text: &str) -> Self {
-        let typed = text.trim();
+    pub fn new(written: &str) -> Self {
+        let typed = written.trim();
         let test = if typed.is_empty() {
             Test::All
         } else if let Some(labels) = typed.strip_prefix("-l") {
@@ -54,7 +54,7 @@ impl Filter {
         } else {
             Test::Contains(typed.to_lowercase())
         };
-        Self { text: text.to_owned(), test }
+        Self { text: written.to_owned(), test }
     }
 
     /// Whether all rows are shown.
@@ -88,7 +88,8 @@ impl Requirement {
         let text = text.trim();
         let (text, not) = text.strip_prefix('!').map_or((text, false), |rest| (rest, true));
         let parts = text.split_once("!=").map(|parts| (parts, true));
-        let parts = parts.or_else(|| text.split_once("==").or_else(|| text.split_once('=')).map(|p| (p, false)));
+        let parts =
+            parts.or_else(|| text.split_once("==").or_else(|| text.split_once('=')).map(|p| (p, false)));
         match parts {
             Some(((key, value), unequal)) => Some(Self {
                 key: key.trim().to_owned(),

@@ -188,9 +188,21 @@ mod tests {
 
     #[test]
     fn every_way_of_writing_a_key_is_read_back_as_written() {
-        for text in
-            ["j", "G", "ctrl-d", "alt-x", "ctrl-alt-z", "enter", "space", "-", "+", "ctrl-minus", "f12", "shift-tab", "ö"]
-        {
+        for text in [
+            "j",
+            "G",
+            "ctrl-d",
+            "alt-x",
+            "ctrl-alt-z",
+            "enter",
+            "space",
+            "-",
+            "+",
+            "ctrl-minus",
+            "f12",
+            "shift-tab",
+            "ö",
+        ] {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
         }

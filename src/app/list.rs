@@ -90,7 +90,8 @@ impl<T: Row> List<T> {
 
     /// Puts other rows in the place of the old ones; the selection stays on its row, or on the place where it was.
     pub fn set_rows(&mut self, rows: Vec<Arc<T>>, visible: usize) {
-        let same = |index: usize| rows.get(index).is_some_and(|row| Some(row.id()) == self.selected.as_deref());
+        let same =
+            |index: usize| rows.get(index).is_some_and(|row| Some(row.id()) == self.selected.as_deref());
         if !same(self.index) {
             let found = rows.iter().position(|row| Some(row.id()) == self.selected.as_deref());
             self.index = found.unwrap_or_else(|| self.index.min(rows.len().saturating_sub(1)));

@@ -112,7 +112,7 @@ const TRUECOLOR_TERMS: &[&str] =
     &["-direct", "truecolor", "kitty", "alacritty", "wezterm", "ghostty", "foot", "contour"];
 
 impl Depth {
-    /// What the terminal can show, by the values of COLORTERM, TERM and NO_COLOR (see no-color.org: any value
+    /// What the terminal can show, by the values of COLORTERM, TERM and `NO_COLOR` (see no-color.org: any value
     /// but the empty one means no colours).
     pub fn detect(colorterm: Option<&str>, term: Option<&str>, no_color: Option<&str>) -> Self {
         let term = term.unwrap_or_default();

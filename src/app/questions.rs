@@ -9,8 +9,8 @@ use super::popup::{Confirm, Line, Popup, Tone, Turning, Typed};
 use super::screens::experiments::{overview, reference};
 use super::state::State;
 use super::store::Experiment;
-use crate::report::Trouble;
 use super::turn;
+use crate::report::Trouble;
 use crate::report::plan::{Report, Verdict};
 
 /// From how many targets on the experiment's name must be typed.
@@ -57,9 +57,8 @@ pub(super) fn about(state: &State, experiment: &Experiment, deed: Deed) -> Popup
         Deed::Resume(_) => ("Resume", "The fault is injected again on all of them, for the remaining time."),
         _ => ("Stop", "The fault is undone on all of them and the experiment is deleted."),
     };
-    let mut lines = vec![
-        Line::new(Tone::Heading, format!("{} is on {}:", overview.phase, counted(targets.len()))),
-    ];
+    let mut lines =
+        vec![Line::new(Tone::Heading, format!("{} is on {}:", overview.phase, counted(targets.len())))];
     lines.extend(named(&targets));
     lines.push(Line::new(Tone::Plain, effect));
     // What is made worse for many is asked twice; what takes a fault away must never be hard to do.
@@ -141,10 +140,14 @@ pub(super) fn halt(state: &State) -> Popup {
 
 /// Release the emergency stop?
 pub(super) fn release(state: &State) -> Popup {
-    let mut lines = vec![Line::new(Tone::Plain, "Experiments can start again. What was stopped stays finished.")];
+    let mut lines =
+        vec![Line::new(Tone::Plain, "Experiments can start again. What was stopped stays finished.")];
     for halt in state.data.halts.iter() {
         let reason = halt.0.spec.reason.as_deref().unwrap_or("no reason given");
-        lines.push(Line::new(Tone::Dim, format!("  {}: {reason}", halt.0.metadata.name.as_deref().unwrap_or_default())));
+        lines.push(Line::new(
+            Tone::Dim,
+            format!("  {}: {reason}", halt.0.metadata.name.as_deref().unwrap_or_default()),
+        ));
     }
     Popup::Confirm(Box::new(Confirm {
         title: "Release the emergency stop?".to_owned(),
@@ -164,7 +167,11 @@ pub(super) fn launch(text: String, namespace: Option<String>, reports: &[Report]
     let refused: Vec<_> = reports.iter().filter(|report| report.verdict == Verdict::Refused).collect();
     if !refused.is_empty() || reports.is_empty() {
         let lines = refused.iter().flat_map(|report| problems(report)).collect();
-        let what = if reports.is_empty() { "the file holds no experiment" } else { "it cannot run as it is written" };
+        let what = if reports.is_empty() {
+            "the file holds no experiment"
+        } else {
+            "it cannot run as it is written"
+        };
         return Popup::Failed {
             title: format!("Launch {title}"),
             trouble: Trouble::new(what).cure("change the file and try again"),
@@ -183,7 +190,10 @@ pub(super) fn launch(text: String, namespace: Option<String>, reports: &[Report]
     for report in reports {
         lines.extend(preview(report));
     }
-    let word = reports.first().map(|report| report.experiment.rsplit('/').next().unwrap_or_default().to_owned()).unwrap_or_default();
+    let word = reports
+        .first()
+        .map(|report| report.experiment.rsplit('/').next().unwrap_or_default().to_owned())
+        .unwrap_or_default();
     Popup::Confirm(Box::new(Confirm {
         title: format!("Launch {}?", names.join(", ")),
         targets: targets.len(),
@@ -216,8 +226,12 @@ fn preview(report: &Report) -> Vec<Line> {
     lines.extend(report.effect.iter().map(|effect| Line::new(Tone::Good, format!("expect: {effect}"))));
     lines.extend(report.halt.iter().map(|halt| Line::new(Tone::Danger, halt.clone())));
     lines.extend(report.conflicts.iter().map(|conflict| {
-        Line::new(Tone::Warning, format!("also acts on {}: {}", conflict.pods.join(", "), conflict.experiment))
+        Line::new(
+            Tone::Warning,
+            format!("also acts on {}: {}", conflict.pods.join(", "), conflict.experiment),
+        )
     }));
-    lines.extend(report.warnings.iter().map(|warning| Line::new(Tone::Warning, format!("beware: {warning}"))));
+    lines
+        .extend(report.warnings.iter().map(|warning| Line::new(Tone::Warning, format!("beware: {warning}"))));
     lines
 }

@@ -152,10 +152,14 @@ mod tests {
     #[test]
     fn heavy_events_make_short_segments() {
         let mut recorder = Recorder::default();
-        let rows = || (0..100).map(|number| std::sync::Arc::new(crate::app::store::PodRow {
-            uid: number.to_string(),
-            ..Default::default()
-        }));
+        let rows = || {
+            (0..100).map(|number| {
+                std::sync::Arc::new(crate::app::store::PodRow {
+                    uid: number.to_string(),
+                    ..Default::default()
+                })
+            })
+        };
         for number in 0..1_000 {
             let pods = crate::app::store::Delta { upserted: rows().collect(), ..Default::default() };
             let batch = crate::app::store::Batch { pods, ..Default::default() };

@@ -20,10 +20,10 @@ use super::screens::templates::{self, Templates};
 use super::screens::{Pane, Screen};
 use super::settings::{Look, Settings};
 use super::store::{Data, Experiment};
-use crate::report::Trouble;
 use super::world::World;
 use super::{look, turn};
 use crate::report::Overview;
+use crate::report::Trouble;
 
 /// How long the beginning of a sequence waits before its continuations are shown.
 pub const PATIENCE: SignedDuration = SignedDuration::from_millis(300);

@@ -41,7 +41,7 @@ impl Console {
     pub fn new() -> Self {
         let now = Timestamp::from_second(NOON).unwrap_or_default();
         let mut console = Self { state: State::default(), effects: Vec::new(), now };
-        console.state.world.name = "playground default".to_owned();
+        "playground default".clone_into(&mut console.state.world.name);
         console.happen(Event::Resized { width: 80, height: 24 });
         console
     }
@@ -148,7 +148,8 @@ impl Console {
 
     /// The emergency stop comes.
     pub fn halted(&mut self) -> &mut Self {
-        let mut halt = Halt::new("halt-x7k2p", HaltSpec { reason: Some("drill".to_owned()), ..HaltSpec::default() });
+        let mut halt =
+            Halt::new("halt-x7k2p", HaltSpec { reason: Some("drill".to_owned()), ..HaltSpec::default() });
         halt.metadata.uid = Some("halt-uid".to_owned());
         let halts = Delta { upserted: vec![Arc::new(HaltRow(halt))], ..Delta::default() };
         self.change(Batch { halts, ..Batch::default() })

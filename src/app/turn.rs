@@ -110,8 +110,11 @@ mod tests {
             assert_eq!((turned.name, turned.to.as_str()), ("latency", to), "{from} by {steps}");
             assert_eq!(turned.patch, json!({"spec": {"delay": {"latency": to}}}));
         }
-        for (from, steps, to) in [("25", 1, "30"), ("25", -1, "20"), ("5", -1, "3"), ("100", 1, "100"), ("0.1", -1, "0.1")] {
-            let turned = turned(&experiment(&json!({"action": "loss", "loss": {"loss": from}})), steps).unwrap();
+        for (from, steps, to) in
+            [("25", 1, "30"), ("25", -1, "20"), ("5", -1, "3"), ("100", 1, "100"), ("0.1", -1, "0.1")]
+        {
+            let turned =
+                turned(&experiment(&json!({"action": "loss", "loss": {"loss": from}})), steps).unwrap();
             assert_eq!(turned.to, to, "{from} by {steps}");
         }
     }

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::app::effect::{ObjectRef, Request, Slot};
 use crate::app::event::{Event, Loaded};
-use crate::report::Trouble;
 use crate::manifest;
 use crate::operations::{Kind, Target, survey};
+use crate::report::Trouble;
 use crate::report::{self, describe, plan};
 
 /// How long anything that is asked for may take.
@@ -88,12 +88,12 @@ impl Fetch {
     }
 
     async fn object(&self, of: &ObjectRef) -> Result<kube::api::DynamicObject, Trouble> {
-        let kind = Kind::known(&of.kind).ok_or_else(|| {
-            Trouble::new(format!("the kind {} is not known here", of.kind))
-        })?;
+        let kind = Kind::known(&of.kind)
+            .ok_or_else(|| Trouble::new(format!("the kind {} is not known here", of.kind)))?;
         let object = kind.api(&self.client, of.namespace.as_deref()).get_opt(&of.name).await;
         let object = object.map_err(|error| Trouble::api(format!("get {}", of.label()), &error))?;
-        let mut object = object.ok_or_else(|| Trouble::new(format!("{} does not exist any more", of.label())))?;
+        let mut object =
+            object.ok_or_else(|| Trouble::new(format!("{} does not exist any more", of.label())))?;
         // For people: who wrote which field last is noise.
         object.metadata.managed_fields = None;
         Ok(object)
@@ -120,7 +120,8 @@ impl Fetch {
         };
         let of_name = ListParams::default().fields(&format!("regarding.name={}", of.name));
         let list = api.list(&of_name).await;
-        let list = list.map_err(|error| Trouble::api(format!("read the events of {}", of.label()), &error))?;
+        let list =
+            list.map_err(|error| Trouble::api(format!("read the events of {}", of.label()), &error))?;
         Ok(report::timeline(list.items.iter().filter(|event| report::is_about(event, &of.uid))))
     }
 
@@ -210,7 +211,8 @@ async fn next_line(
     lines: &mut (impl futures::Stream<Item = std::io::Result<String>> + Unpin),
 ) -> Result<Option<String>, Trouble> {
     let line = lines.try_next().await;
-    let line = line.map_err(|error| Trouble::new(format!("the log broke off: {error}")).cure("open it again"))?;
+    let line =
+        line.map_err(|error| Trouble::new(format!("the log broke off: {error}")).cure("open it again"))?;
     Ok(line.map(|mut line| {
         let end = (0..=LONGEST.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
         line.truncate(end);
@@ -223,7 +225,8 @@ async fn read_file(path: &str) -> Result<String, Trouble> {
     let home = std::env::var("HOME").unwrap_or_default();
     let path = path.strip_prefix("~/").map_or_else(|| path.to_owned(), |rest| format!("{home}/{rest}"));
     let failed = |error: std::io::Error| {
-        Trouble::new(format!("cannot read {path}: {error}")).cure("the path is one of the machine that the console runs on")
+        Trouble::new(format!("cannot read {path}: {error}"))
+            .cure("the path is one of the machine that the console runs on")
     };
     let metadata = tokio::fs::metadata(&path).await.map_err(failed)?;
     if !metadata.is_file() {

@@ -1,5 +1,6 @@
 //! The user's files: the configuration, and recordings for reports.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -55,8 +56,9 @@ pub(super) fn read_settings(path: &Path) -> (Settings, Option<Trouble>) {
                 if let Some(source) = std::error::Error::source(&error) {
                     what = format!("{what}: {source}");
                 }
-                let trouble = Trouble::new(format!("{}: {what}", path.display())).cure("the keys of the table are in force; `squall keys` lists them");
-                (Settings { keys: Default::default(), ..settings }, Some(trouble))
+                let trouble = Trouble::new(format!("{}: {what}", path.display()))
+                    .cure("the keys of the table are in force; `squall keys` lists them");
+                (Settings { keys: BTreeMap::default(), ..settings }, Some(trouble))
             }
         },
         Err(error) => wrong(error.to_string(), "none of it is in force; mend it or delete it"),
@@ -121,7 +123,10 @@ mod tests {
             let (_, trouble) = read_settings(&path);
             let trouble = trouble.unwrap();
             assert!(trouble.what.contains(said) && trouble.cure.is_some(), "{text}: {trouble}");
-            assert!(write_settings(&path, &settings).is_err(), "a file that cannot be read is not overwritten");
+            assert!(
+                write_settings(&path, &settings).is_err(),
+                "a file that cannot be read is not overwritten"
+            );
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         fs::write(&path, "keys:\n  halt: [ctrl-x]\n").unwrap();

@@ -1,6 +1,8 @@
 //! From the terminal's own events to the console's.
 
-use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind};
+use crossterm::event::{
+    Event as Terminal, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
+};
 
 use crate::app::event::Event;
 use crate::app::key::{Code, Key};
@@ -17,7 +19,9 @@ pub(super) fn event(event: Terminal) -> Option<Event> {
         Terminal::Mouse(mouse) => match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => Some(Event::Clicked { x: mouse.column, y: mouse.row }),
             MouseEventKind::ScrollUp => Some(Event::Scrolled { x: mouse.column, y: mouse.row, rows: -NOTCH }),
-            MouseEventKind::ScrollDown => Some(Event::Scrolled { x: mouse.column, y: mouse.row, rows: NOTCH }),
+            MouseEventKind::ScrollDown => {
+                Some(Event::Scrolled { x: mouse.column, y: mouse.row, rows: NOTCH })
+            }
             _ => None,
         },
         Terminal::Key(_) | Terminal::FocusGained | Terminal::FocusLost => None,
@@ -68,7 +72,10 @@ mod tests {
             (KeyCode::Char('x'), KeyModifiers::ALT, "alt-x"),
         ] {
             let event = event(Terminal::Key(KeyEvent::new(code, modifiers)));
-            assert!(matches!(event, Some(Event::Pressed(key)) if key.to_string() == written), "{written}: {event:?}");
+            assert!(
+                matches!(event, Some(Event::Pressed(key)) if key.to_string() == written),
+                "{written}: {event:?}"
+            );
         }
         let released = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
         assert!(event(Terminal::Key(released)).is_none());

@@ -20,9 +20,9 @@ use crate::app::notice::Severity;
 use crate::app::recorder::Recorder;
 use crate::app::settings::Settings;
 use crate::app::state::State;
-use crate::report::Trouble;
 use crate::app::update;
 use crate::app::world::World;
+use crate::report::Trouble;
 use crate::ui;
 use crate::ui::theme::Theme;
 
@@ -44,7 +44,8 @@ const AT_ONCE: usize = 64;
 /// The terminal cannot be used. That it is gone is no error but [`Ending::HungUp`].
 pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
     let (state, complaint) = first_state(&options);
-    let after_panic = Some("the experiments go on; `squall attach` or `squall console` returns to them".to_owned());
+    let after_panic =
+        Some("the experiments go on; `squall attach` or `squall console` returns to them".to_owned());
     let screen = Screen::open(ScreenOptions { mouse: state.look.mouse, after_panic })?;
     let signals = screen.signals()?;
     let input = screen.input()?;
@@ -88,8 +89,8 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
 
 /// The state before the first event, and what is wrong with the user's configuration.
 fn first_state(options: &Options) -> (State, Option<Trouble>) {
-    let (on_disk, complaint) =
-        files::settings_path().map_or_else(|| (Settings::default(), None), |path| files::read_settings(&path));
+    let (on_disk, complaint) = files::settings_path()
+        .map_or_else(|| (Settings::default(), None), |path| files::read_settings(&path));
     let wanted = &options.look;
     let in_force = Settings {
         theme: wanted.theme.or(on_disk.theme),
@@ -160,9 +161,15 @@ struct Loop {
 /// What the loop was woken by.
 enum Woken {
     Signal(Signal),
-    Event(Event),
+    Event(Box<Event>),
     /// The terminal has room for another frame, or it is time for one.
     Frame,
+}
+
+impl Woken {
+    fn event(event: Event) -> Self {
+        Self::Event(Box::new(event))
+    }
 }
 
 impl Loop {
@@ -178,7 +185,7 @@ impl Loop {
                 }
                 Woken::Frame => {}
                 Woken::Event(event) => {
-                    if let Some(ending) = self.happened(event).await {
+                    if let Some(ending) = self.happened(*event).await {
                         return Ok(ending);
                     }
                     if let Some(ending) = self.drain().await? {
@@ -200,15 +207,15 @@ impl Loop {
         tokio::select! {
             biased;
             signal = self.signals.next() => Ok(Woken::Signal(signal)),
-            read = self.input.next() => Ok(input::event(read?).map_or(Woken::Frame, Woken::Event)),
-            Some(event) = self.events.recv() => Ok(Woken::Event(event)),
+            read = self.input.next() => Ok(input::event(read?).map_or(Woken::Frame, Woken::event)),
+            Some(event) = self.events.recv() => Ok(Woken::event(event)),
             drained = self.screen.drained(), if behind => drained.map(|()| Woken::Frame).map_err(Into::into),
             () = sleep_until(due), if wants_frame => Ok(Woken::Frame),
             () = async { slots.arrived().await; sleep_until(batch).await } => {
                 self.batched = Instant::now();
-                Ok(Woken::Event(Event::Changed(Box::new(slots.take()))))
+                Ok(Woken::event(Event::Changed(Box::new(slots.take()))))
             }
-            () = sleep_until(wake) => Ok(Woken::Event(Event::Ticked)),
+            () = sleep_until(wake) => Ok(Woken::event(Event::Ticked)),
         }
     }
 
@@ -335,7 +342,9 @@ impl Loop {
             Ok(file) => match kube::Config::from_custom_kubeconfig(file, &options).await {
                 Ok(config) => {
                     let url = config.cluster_url.to_string();
-                    kube::Client::try_from(config).map(|client| (client, url)).map_err(|error| error.to_string())
+                    kube::Client::try_from(config)
+                        .map(|client| (client, url))
+                        .map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error.to_string()),
             },
@@ -352,7 +361,10 @@ impl Loop {
             }
             Err(error) => {
                 let cure = "`:ctx` lists the contexts";
-                self.say(Severity::Error, Trouble::new(format!("cannot use context {context}: {error}")).cure(cure));
+                self.say(
+                    Severity::Error,
+                    Trouble::new(format!("cannot use context {context}: {error}")).cure(cure),
+                );
             }
         }
     }

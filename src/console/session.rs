@@ -87,7 +87,9 @@ impl Session {
             ticket,
             kubeconfig: self.kubeconfig.clone(),
         };
-        self.tasks.spawn(async move { token.run_until_cancelled(fetch.answer(request)).await });
+        // The answer to a plan keeps lists of the whole cluster in its future.
+        let answer = Box::pin(fetch.answer(request));
+        self.tasks.spawn(async move { token.run_until_cancelled(answer).await });
     }
 
     /// Nobody waits for this slot any more.

@@ -75,7 +75,7 @@ pub(super) enum AnyRow {
     /// Of an experiment of this kind.
     Experiment(String, Experiment),
     /// Of an Injection.
-    Part(Part),
+    Part(Box<Part>),
     /// Of a Halt.
     Halt(HaltRow),
 }
@@ -102,7 +102,7 @@ impl Slots {
             AnyRow::Pod(row) => waiting.pods.put(row),
             AnyRow::Node(row) => waiting.nodes.put(row),
             AnyRow::Experiment(kind, row) => waiting.experiments.entry(kind).or_default().put(row),
-            AnyRow::Part(row) => waiting.injections.put(row),
+            AnyRow::Part(row) => waiting.injections.put(*row),
             AnyRow::Halt(row) => waiting.halts.put(row),
         });
     }
@@ -186,7 +186,10 @@ mod tests {
         slots.remove(AnyRow::Pod(pod("b", "Running")));
         slots.arrived().await;
         let batch = slots.take();
-        assert_eq!((batch.pods.upserted.len(), batch.pods.removed.as_slice()), (1, ["b".to_owned()].as_slice()));
+        assert_eq!(
+            (batch.pods.upserted.len(), batch.pods.removed.as_slice()),
+            (1, ["b".to_owned()].as_slice())
+        );
         assert_eq!(batch.pods.upserted[0].status, "Running");
         assert!(slots.take().is_empty());
         slots.put(AnyRow::Pod(pod("a", "Running")));

@@ -24,9 +24,9 @@ use crate::api::{Fault, Halt, Injection, SYSTEM_NAMESPACE, custom_kinds};
 use crate::app::event::Event;
 use crate::app::list::Row;
 use crate::app::store::{Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
-use crate::report::Trouble;
 use crate::client::is_not_served;
 use crate::operations::Kind;
+use crate::report::Trouble;
 
 /// After this time the API server ends a watch that had nothing to say, in seconds: a dead connection is found out.
 const WATCH_SECONDS: u32 = 20;
@@ -154,7 +154,7 @@ impl Watched for Parts {
     }
 
     fn one(&self, row: Part) -> AnyRow {
-        AnyRow::Part(row)
+        AnyRow::Part(Box::new(row))
     }
 
     fn all(&self, rows: Vec<Arc<Part>>) -> AllRows {
@@ -211,6 +211,7 @@ impl Watches {
         cancel.run_until_cancelled(self.for_ever(watched, api)).await;
     }
 
+    #[expect(clippy::infinite_loop, reason = "it ends when it is cancelled")]
     async fn for_ever<W: Watched>(self, watched: W, api: Api<W::Object>) {
         let mut wait = SHORTEST;
         loop {

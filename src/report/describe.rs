@@ -104,18 +104,21 @@ impl Lines {
         self.heading("containers");
         for container in items(data, "/spec/containers") {
             let name = text(container, "/name").unwrap_or_default();
-            let status = items(data, "/status/containerStatuses").find(|status| text(status, "/name") == Some(name));
+            let status =
+                items(data, "/status/containerStatuses").find(|status| text(status, "/name") == Some(name));
             self.container(name, container, status);
         }
     }
 
     fn container(&mut self, name: &str, container: &Value, status: Option<&Value>) {
         self.all.push(format!("  {name}"));
-        let mut fact = |name: &str, value: String| self.all.push(format!("    {:12}{value}", format!("{name}:")));
+        let mut fact =
+            |name: &str, value: String| self.all.push(format!("    {:12}{value}", format!("{name}:")));
         if let Some(image) = text(container, "/image") {
             fact("image", image.to_owned());
         }
-        let ports: Vec<_> = items(container, "/ports").filter_map(|port| port.get("containerPort")).map(short).collect();
+        let ports: Vec<_> =
+            items(container, "/ports").filter_map(|port| port.get("containerPort")).map(short).collect();
         if !ports.is_empty() {
             fact("ports", ports.join(", "));
         }
@@ -126,9 +129,9 @@ impl Lines {
             }
         }
         let Some(status) = status else { return };
-        let states = status.get("state").and_then(Value::as_object).into_iter().flatten();
-        for (state, detail) in states {
-            let said = ["/reason", "/message"].iter().filter_map(|path| text(detail, path)).collect::<Vec<_>>();
+        for (state, detail) in status.get("state").and_then(Value::as_object).into_iter().flatten() {
+            let said =
+                ["/reason", "/message"].iter().filter_map(|path| text(detail, path)).collect::<Vec<_>>();
             let code = detail.get("exitCode").map(|code| format!(" exit code {code}")).unwrap_or_default();
             fact("state", format!("{state}{code} {}", said.join(": ")).trim_end().to_owned());
         }
@@ -205,7 +208,9 @@ impl Lines {
         for condition in conditions {
             let part = |path: &str| text(condition, path).unwrap_or_default().replace('\n', "; ");
             let said = [part("/reason"), part("/message")].join(" ");
-            self.all.push(format!("  {:20}{:8}{}", part("/type"), part("/status"), said.trim()).trim_end().to_owned());
+            self.all.push(
+                format!("  {:20}{:8}{}", part("/type"), part("/status"), said.trim()).trim_end().to_owned(),
+            );
         }
     }
 
@@ -250,7 +255,9 @@ mod tests {
             count: 3,
         };
         let text = described("Pod", &pod, Ok(&[event]));
-        assert_eq!(text, "\
+        assert_eq!(
+            text,
+            "\
 name:         mongo-1
 namespace:    default
 created:      2026-01-01T00:00:00Z (5m ago)
@@ -269,14 +276,17 @@ containers:
 conditions:
   Ready               False   X
 events:
-  10s ago Warning BackOff: back-off; restarting (×3)");
+  10s ago Warning BackOff: back-off; restarting (×3)"
+        );
     }
 
     #[test]
     fn any_other_kind_as_a_tree_and_why_events_are_missing() {
         let chaos = json!({"metadata": {"name": "d"}, "spec": {"action": "delay", "selector": {"namespaces": ["a", "b"]}, "rules": [{"x": 1}]}});
         let why = "forbidden".to_owned();
-        assert_eq!(described("NetworkChaos", &chaos, Err(&why)), "\
+        assert_eq!(
+            described("NetworkChaos", &chaos, Err(&why)),
+            "\
 name:         d
 spec:
   action: delay
@@ -286,6 +296,7 @@ spec:
   selector:
     namespaces: a, b
 events:
-  not to be had: forbidden");
+  not to be had: forbidden"
+        );
     }
 }

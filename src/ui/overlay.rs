@@ -36,8 +36,15 @@ pub(super) fn popup(popup: &Popup, state: &State, canvas: &mut Canvas<'_>, scree
         Popup::Waiting(what) => {
             let text = [(Role::Text, format!("{what} {}", canvas.theme.glyph(Glyph::Ellipsis)))];
             let answers = answers(&[("esc", "give up")]);
-            PopupBox { title: "One moment", lines: &text, offset: 0, selected: None, answers: &answers, input: None }
-                .draw(canvas, screen);
+            PopupBox {
+                title: "One moment",
+                lines: &text,
+                offset: 0,
+                selected: None,
+                answers: &answers,
+                input: None,
+            }
+            .draw(canvas, screen);
         }
         Popup::Confirm(question) => confirm(question, canvas, screen),
         Popup::Failed { title, trouble, lines: more, offset } => {
@@ -110,16 +117,18 @@ pub(super) fn toast(state: &State, canvas: &mut Canvas<'_>, body: Area) {
         Severity::Error => (Glyph::Failed, Role::Danger),
     };
     let room = body.width.saturating_sub(4);
-    let mut rows: Vec<(Role, String)> = text::wrap(&format!("{} {}", canvas.theme.glyph(glyph), notice.trouble), room)
-        .into_iter()
-        .map(|row| (role, row))
-        .collect();
+    let mut rows: Vec<(Role, String)> =
+        text::wrap(&format!("{} {}", canvas.theme.glyph(glyph), notice.trouble), room)
+            .into_iter()
+            .map(|row| (role, row))
+            .collect();
     if let Some(cure) = &notice.trouble.cure {
         rows.extend(text::wrap(&format!("  {cure}"), room).into_iter().map(|row| (Role::Text, row)));
     }
     rows.truncate(usize::from(body.height / 2));
     let Ok(height) = u16::try_from(rows.len()) else { return };
-    let area = Area { x: body.x + 1, y: body.y + body.height - height, width: body.width.saturating_sub(2), height };
+    let area =
+        Area { x: body.x + 1, y: body.y + body.height - height, width: body.width.saturating_sub(2), height };
     let ground = canvas.theme.style(Role::SelectedDim);
     canvas.clear(area, ground);
     for (down, (role, row)) in rows.iter().enumerate() {

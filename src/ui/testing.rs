@@ -21,7 +21,8 @@ pub fn drawn(state: &State) -> Buffer {
 pub fn text(buffer: &Buffer) -> String {
     let mut text = String::new();
     for y in 0..buffer.area.height {
-        let line: String = (0..buffer.area.width).filter_map(|x| buffer.cell((x, y))).map(Cell::symbol).collect();
+        let line: String =
+            (0..buffer.area.width).filter_map(|x| buffer.cell((x, y))).map(Cell::symbol).collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }
@@ -49,7 +50,7 @@ pub fn styles(buffer: &Buffer) -> String {
             .map(|(from, to, look)| format!("{from}-{to} {look}"))
             .collect();
         if !shown.is_empty() {
-            all.push_str(&format!("{y}: {}\n", shown.join(", ")));
+            all.extend([y.to_string(), ": ".to_owned(), shown.join(", "), "\n".to_owned()]);
         }
     }
     all
@@ -68,6 +69,11 @@ fn look(cell: &Cell) -> String {
         (Modifier::REVERSED, "reversed"),
     ];
     let mut words = vec![format!("{}/{}", color(cell.fg), color(cell.bg))];
-    words.extend(modifiers.iter().filter(|(flag, _)| cell.modifier.contains(*flag)).map(|(_, word)| (*word).to_owned()));
+    words.extend(
+        modifiers
+            .iter()
+            .filter(|(flag, _)| cell.modifier.contains(*flag))
+            .map(|(_, word)| (*word).to_owned()),
+    );
     words.join("+")
 }

@@ -9,19 +9,36 @@ use crate::app::state::State;
 /// Whether an action can be done now, or why not.
 type Available = fn(&State) -> Result<(), &'static str>;
 
+#[expect(clippy::unnecessary_wraps, reason = "one of the conditions of the table, which may all be refused")]
 const fn always(_state: &State) -> Result<(), &'static str> {
     Ok(())
 }
 
 /// A row without its rarer properties.
-const fn key(action: Action, keys: &'static [&'static str], scope: Scope, group: Group, help: &'static str) -> Binding {
-    Binding { action, keys, scope, group, help, short: "", footer: 0, effect: Effect::Reads, available: always }
+const fn key(
+    action: Action,
+    keys: &'static [&'static str],
+    scope: Scope,
+    group: Group,
+    help: &'static str,
+) -> Binding {
+    Binding {
+        action,
+        keys,
+        scope,
+        group,
+        help,
+        short: "",
+        footer: 0,
+        effect: Effect::Reads,
+        available: always,
+    }
 }
 
 impl Binding {
     /// Shown in the footer under this word; the highest numbers first.
     const fn footer(self, footer: u8, short: &'static str) -> Self {
-        Self { footer, short, ..self }
+        Self { short, footer, ..self }
     }
 
     /// It changes something, but harms nobody.
@@ -46,26 +63,46 @@ use Scope as S;
 /// Every key, in the order of the help.
 pub const BINDINGS: &[Binding] = &[
     // Everywhere.
-    key(A::Help, &["?", "f1"], S::Global, G::General, "Show every key; type to search, Enter does it").footer(90, "help"),
+    key(A::Help, &["?", "f1"], S::Global, G::General, "Show every key; type to search, Enter does it")
+        .footer(90, "help"),
     key(A::Command, &[":"], S::Global, G::General, "Type a command").footer(20, "command"),
     key(A::Palette, &["ctrl-p"], S::Global, G::General, "Search actions, commands and screens"),
-    key(A::Back, &["esc"], S::Global, G::General, "One step back: closes what is open, clears a filter, leaves a screen"),
+    key(
+        A::Back,
+        &["esc"],
+        S::Global,
+        G::General,
+        "One step back: closes what is open, clears a filter, leaves a screen",
+    ),
     key(A::Quit, &["q", "ctrl-c"], S::Global, G::General, "Leave the console; experiments go on without it")
         .footer(10, "quit"),
-    key(A::Halt, &["!"], S::Global, G::Faults, "Emergency stop: undo every fault now, start nothing until released")
-        .dangerous()
-        .footer(80, "stop all"),
+    key(
+        A::Halt,
+        &["!"],
+        S::Global,
+        G::Faults,
+        "Emergency stop: undo every fault now, start nothing until released",
+    )
+    .dangerous()
+    .footer(80, "stop all"),
     key(A::Release, &["g R"], S::Global, G::Faults, "Release the emergency stop")
         .writes()
         .when(State::can_release),
     key(A::Cluster, &["1", "g c"], S::Global, G::Screens, "Nodes and pods"),
     key(A::Experiments, &["2", "g e"], S::Global, G::Screens, "Experiments").footer(40, "experiments"),
-    key(A::Templates, &["3", "g t"], S::Global, G::Screens, "Templates of experiments").footer(39, "templates"),
+    key(A::Templates, &["3", "g t"], S::Global, G::Screens, "Templates of experiments")
+        .footer(39, "templates"),
     key(A::Errors, &["4", "g h"], S::Global, G::Screens, "What went wrong so far, and what cures it"),
     key(A::Settings, &["5", "g s"], S::Global, G::Screens, "Theme, colours, characters, mouse"),
     key(A::Namespace, &["n"], S::Global, G::General, "Choose a namespace, or all").footer(15, "namespace"),
     key(A::Context, &["g x"], S::Global, G::General, "Choose another context of the kubeconfig"),
-    key(A::Freeze, &["f"], S::Global, G::General, "Stand still: show nothing new until pressed again; experiments go on"),
+    key(
+        A::Freeze,
+        &["f"],
+        S::Global,
+        G::General,
+        "Stand still: show nothing new until pressed again; experiments go on",
+    ),
     key(A::Refresh, &["ctrl-r"], S::Global, G::General, "Ask the API server again"),
     key(A::Redraw, &["ctrl-l"], S::Global, G::General, "Draw the whole screen anew"),
     key(A::Suspend, &["ctrl-z"], S::Global, G::General, "Back to the shell; fg returns"),
@@ -79,7 +116,8 @@ pub const BINDINGS: &[Binding] = &[
     key(A::HalfPageUp, &["ctrl-u"], S::List, G::Moving, "Half a page up"),
     key(A::PageDown, &["pagedown", "ctrl-f"], S::List, G::Moving, "A page down"),
     key(A::PageUp, &["pageup", "ctrl-b"], S::List, G::Moving, "A page up"),
-    key(A::Filter, &["/"], S::List, G::Lists, "Filter: word, !word, -l app=mongo, ~fuzzy").footer(30, "filter"),
+    key(A::Filter, &["/"], S::List, G::Lists, "Filter: word, !word, -l app=mongo, ~fuzzy")
+        .footer(30, "filter"),
     key(A::SortRight, &[">"], S::List, G::Lists, "Sort by the next column"),
     key(A::SortLeft, &["<"], S::List, G::Lists, "Sort by the column before"),
     key(A::SortInvert, &["I"], S::List, G::Lists, "Turn the order round"),
@@ -108,7 +146,10 @@ pub const BINDINGS: &[Binding] = &[
         .dangerous()
         .footer(67, "stop")
         .when(State::can_stop),
-    key(A::TurnUp, &["+"], S::Experiments, G::Faults, "Turn the fault up").dangerous().footer(55, "up").when(State::can_turn),
+    key(A::TurnUp, &["+"], S::Experiments, G::Faults, "Turn the fault up")
+        .dangerous()
+        .footer(55, "up")
+        .when(State::can_turn),
     key(A::TurnDown, &["-"], S::Experiments, G::Faults, "Turn the fault down")
         .dangerous()
         .footer(54, "down")
@@ -117,7 +158,9 @@ pub const BINDINGS: &[Binding] = &[
     key(A::Yaml, &["y"], S::Experiments, G::Objects, "YAML").footer(50, "yaml").when(State::has_row),
     key(A::Events, &["e"], S::Experiments, G::Objects, "Events").footer(49, "events").when(State::has_row),
     // Templates.
-    key(A::Open, &["enter"], S::Templates, G::Objects, "Show the file").footer(70, "show").when(State::has_row),
+    key(A::Open, &["enter"], S::Templates, G::Objects, "Show the file")
+        .footer(70, "show")
+        .when(State::has_row),
     key(A::Launch, &["L"], S::Templates, G::Faults, "Launch: shows whom it would hit, then asks")
         .dangerous()
         .footer(71, "launch")
@@ -135,7 +178,10 @@ pub const BINDINGS: &[Binding] = &[
         .dangerous()
         .footer(67, "stop")
         .when(State::can_stop),
-    key(A::TurnUp, &["+"], S::Run, G::Faults, "Turn the fault up").dangerous().footer(64, "up").when(State::can_turn),
+    key(A::TurnUp, &["+"], S::Run, G::Faults, "Turn the fault up")
+        .dangerous()
+        .footer(64, "up")
+        .when(State::can_turn),
     key(A::TurnDown, &["-"], S::Run, G::Faults, "Turn the fault down")
         .dangerous()
         .footer(63, "down")
@@ -163,12 +209,16 @@ pub const BINDINGS: &[Binding] = &[
         .dangerous()
         .footer(71, "launch")
         .when(State::shows_manifest),
-    key(A::Follow, &["F"], S::Pager, G::Lists, "Logs: follow what is new, or stand still").when(State::shows_logs),
-    key(A::Previous, &["p"], S::Pager, G::Lists, "Logs: of the container before its restart").when(State::shows_logs),
+    key(A::Follow, &["F"], S::Pager, G::Lists, "Logs: follow what is new, or stand still")
+        .when(State::shows_logs),
+    key(A::Previous, &["p"], S::Pager, G::Lists, "Logs: of the container before its restart")
+        .when(State::shows_logs),
     key(A::Container, &["C"], S::Pager, G::Lists, "Logs: of another container").when(State::shows_logs),
     // Settings, errors.
     key(A::Open, &["enter", "space"], S::Settings, G::General, "The next value").footer(70, "change"),
-    key(A::CopyText, &["C"], S::Errors, G::Objects, "Copy the whole message").footer(60, "copy").when(State::has_row),
+    key(A::CopyText, &["C"], S::Errors, G::Objects, "Copy the whole message")
+        .footer(60, "copy")
+        .when(State::has_row),
     // The help itself.
     key(A::Open, &["enter"], S::Help, G::General, "Do it").footer(70, "do it").when(State::has_row),
     // Popups.

@@ -66,12 +66,15 @@ pub(in crate::app) fn refresh(state: &mut State) {
         namespace.is_none_or(|namespace| pod.namespace == namespace)
             && node.is_none_or(|node| pod.node == node)
             && (filter.is_empty()
-                || filter.shows(&[&pod.name, &pod.namespace, &pod.node, &pod.status, &pod.address], &pod.labels))
+                || filter
+                    .shows(&[&pod.name, &pod.namespace, &pod.node, &pod.status, &pod.address], &pod.labels))
     };
     let mut pods: Vec<_> = state.data.pods.iter().filter(shows).cloned().collect();
     let sort = cluster.pods.sort;
     let of_pod = |pod: &PodRow| faults.get(&pod.uid).map_or(0, Vec::len);
-    pods.sort_unstable_by(|one, other| ordered(sort, compare_pods(sort.column, one, other, &of_pod), one, other));
+    pods.sort_unstable_by(|one, other| {
+        ordered(sort, compare_pods(sort.column, one, other, &of_pod), one, other)
+    });
     let filter = &cluster.nodes.filter;
     let shows = |node: &&Arc<NodeRow>| filter.shows(&[&node.name, &node.status, &node.address], &node.labels);
     let mut nodes: Vec<_> = state.data.nodes.iter().filter(shows).cloned().collect();

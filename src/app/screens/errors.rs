@@ -26,9 +26,7 @@ pub struct Errors {
 pub(in crate::app) fn refresh(state: &mut State) {
     let filter = &state.errors.list.filter;
     let labels = BTreeMap::new();
-    let shows = |notice: &&Arc<Notice>| {
-        filter.shows(&[&notice.trouble.whole()], &labels)
-    };
+    let shows = |notice: &&Arc<Notice>| filter.shows(&[&notice.trouble.whole()], &labels);
     let mut rows: Vec<_> = state.notices.newest_first().filter(shows).cloned().collect();
     if state.errors.list.sort.descending {
         rows.reverse();

@@ -12,8 +12,8 @@ use crate::app::geometry;
 use crate::app::list::{List, Row};
 use crate::app::state::State;
 use crate::app::store::Experiment;
-use crate::report::Remaining;
 use crate::report::Overview;
+use crate::report::Remaining;
 
 /// The columns of the list. The verdict is the steady state's, and stays empty where none is defined.
 pub const COLUMNS: [&str; 8] =
@@ -97,10 +97,7 @@ fn compare(column: usize, one: &Overview, other: &Overview) -> Ordering {
         1 => one.kind.cmp(&other.kind),
         2 => one.name.cmp(&other.name),
         3 => one.phase.cmp(&other.phase),
-        4 => one
-            .targets
-            .map(|targets| targets.selected)
-            .cmp(&other.targets.map(|targets| targets.selected)),
+        4 => one.targets.map(|targets| targets.selected).cmp(&other.targets.map(|targets| targets.selected)),
         5 => one.remaining_seconds.cmp(&other.remaining_seconds),
         7 => other.created.cmp(&one.created),
         _ => Ordering::Equal,

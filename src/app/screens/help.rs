@@ -72,8 +72,7 @@ pub(in crate::app) fn refresh(state: &mut State) {
                 continue;
             }
             let keys = keys.iter().map(|keys| key::written(keys)).collect::<Vec<_>>().join(", ");
-            let why_not =
-                if is_here { (binding.available)(state).err() } else { Some("on another screen") };
+            let why_not = if is_here { (binding.available)(state).err() } else { Some("on another screen") };
             rows.push(HelpRow {
                 id: format!("{scope:?} {:?}", binding.action),
                 place: scope.title(),

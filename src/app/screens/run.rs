@@ -21,9 +21,9 @@ pub const COLUMNS: [&str; 5] = ["TARGET", "NODE", "PHASE", "SINCE", "EVIDENCE, O
 /// A target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetRow {
-    key: String,
+    id: String,
     /// `namespace/pod`, or `namespace/pod/container`.
-    pub id: String,
+    pub name: String,
     /// Whether it is of `spec.target`, the other end.
     pub is_peer: bool,
     /// Its node; empty when only the experiment's records are left.
@@ -40,7 +40,7 @@ pub struct TargetRow {
 
 impl Row for TargetRow {
     fn id(&self) -> &str {
-        &self.key
+        &self.id
     }
 }
 
@@ -71,8 +71,7 @@ pub struct Run {
 
 /// Opens the experiment.
 pub(in crate::app) fn open(state: &mut State, experiment: &Arc<Experiment>, effects: &mut Vec<Effect>) {
-    state.run =
-        Run { experiment: Some(Arc::clone(experiment)), focus: Pane::Targets, ..Run::default() };
+    state.run = Run { experiment: Some(Arc::clone(experiment)), focus: Pane::Targets, ..Run::default() };
     state.enter(Screen::Run);
     refresh(state);
     follow(state, effects);
@@ -119,13 +118,13 @@ pub(in crate::app) fn refresh(state: &mut State) {
     let mut rows = Vec::new();
     for node in &detail.nodes {
         for target in &node.targets {
-            let name = node.node.clone().unwrap_or_default();
-            if filter.shows(&[&target.id, &name, &target.phase], &labels) {
+            let on = node.node.clone().unwrap_or_default();
+            if filter.shows(&[&target.id, &on, &target.phase], &labels) {
                 rows.push(Arc::new(TargetRow {
-                    key: format!("{} {}", target.selector_key, target.id),
-                    id: target.id.clone(),
+                    id: format!("{} {}", target.selector_key, target.id),
+                    name: target.id.clone(),
                     is_peer: target.selector_key == crate::api::TARGET_KEY,
-                    node: name,
+                    node: on,
                     phase: target.phase.clone(),
                     evidence: target.evidence.clone(),
                     error: target.error.clone(),
@@ -136,7 +135,7 @@ pub(in crate::app) fn refresh(state: &mut State) {
     }
     let sort = state.run.targets.sort;
     match sort.column {
-        0 => rows.sort_by(|one, other| one.key.cmp(&other.key)),
+        0 => rows.sort_by(|one, other| one.id.cmp(&other.id)),
         1 => rows.sort_by(|one, other| one.node.cmp(&other.node)),
         2 => rows.sort_by(|one, other| one.phase.cmp(&other.phase)),
         3 => rows.sort_by(|one, other| one.since.cmp(&other.since)),

@@ -56,15 +56,15 @@ pub(in crate::app) fn next_value(state: &mut State, effects: &mut Vec<Effect>) {
     let (look, settings) = (&mut state.look, &mut state.settings);
     match name {
         "theme" => {
-            look.theme = after(&ThemeName::ALL, look.theme);
+            look.theme = after(ThemeName::ALL, look.theme);
             settings.theme = Some(look.theme);
         }
         "colors" => {
-            look.depth = after(&Depth::ALL, look.depth);
+            look.depth = after(Depth::ALL, look.depth);
             settings.colors = Some(look.depth);
         }
         "charset" => {
-            look.charset = after(&Charset::ALL, look.charset);
+            look.charset = after(Charset::ALL, look.charset);
             settings.charset = Some(look.charset);
         }
         _ => {

@@ -18,8 +18,8 @@ pub use node::NodeRow;
 pub use pod::PodRow;
 
 use super::list::Row;
-use crate::report::Trouble;
 use crate::api::{Halt, Injection};
+use crate::report::Trouble;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn changes_are_taken_in_and_a_reset_forgets_the_rest() {
         let mut data = Data::default();
-        let upserted = |rows| Batch { pods: Delta { upserted: rows, ..Delta::default() }, ..Batch::default() };
+        let upserted =
+            |rows| Batch { pods: Delta { upserted: rows, ..Delta::default() }, ..Batch::default() };
         data.apply(upserted(vec![pod("a", "Pending"), pod("b", "Running")]));
         data.apply(upserted(vec![pod("a", "Running")]));
         assert_eq!((data.pods.len(), data.pods.get("a").unwrap().status.as_str()), (2, "Running"));

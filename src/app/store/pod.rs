@@ -91,9 +91,9 @@ fn word(pod: &Pod) -> String {
     if let Some(reason) = &status.reason {
         return reason.clone();
     }
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
-    let troubled = all.filter_map(trouble).next();
-    troubled.or_else(|| status.phase.clone()).unwrap_or_else(|| "Unknown".to_owned())
+    let mut all =
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    all.find_map(trouble).or_else(|| status.phase.clone()).unwrap_or_else(|| "Unknown".to_owned())
 }
 
 fn trouble(container: &ContainerStatus) -> Option<String> {
@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_kept() {
-        let status =
-            json!({"phase": "Running", "podIP": "10.1.0.7", "containerStatuses": [container(&json!({"running": {}}))]});
+        let status = json!({"phase": "Running", "podIP": "10.1.0.7", "containerStatuses": [container(&json!({"running": {}}))]});
         let row = row(&status);
         assert_eq!((row.ready_of_all().as_str(), row.restarts, row.address.as_str()), ("0/2", 3, "10.1.0.7"));
         assert!(!row.is_well(), "no container is ready");

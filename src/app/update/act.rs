@@ -14,8 +14,8 @@ use crate::app::screens::pager::Language;
 use crate::app::screens::{Pane, Screen, cluster, errors, experiments, pager, run, settings, templates};
 use crate::app::settings::Settings;
 use crate::app::state::{PromptKind, State};
-use crate::report::Trouble;
 use crate::app::{questions, templates as files};
+use crate::report::Trouble;
 
 /// Does it, unless this console may not, or it is not possible now: then it says why.
 pub(super) fn if_possible(state: &mut State, action: Action, effects: &mut Effects) {
@@ -62,7 +62,11 @@ fn general(state: &mut State, action: Action, effects: &mut Effects) -> bool {
         Action::ToggleMouse => {
             state.look.mouse = !state.look.mouse;
             effects.push(Effect::TakeMouse(state.look.mouse));
-            let what = if state.look.mouse { "the mouse is on" } else { "the mouse is off: the terminal marks text" };
+            let what = if state.look.mouse {
+                "the mouse is on"
+            } else {
+                "the mouse is off: the terminal marks text"
+            };
             state.say(Severity::Good, Trouble::new(what));
         }
         Action::Namespace => choose_namespace(state),
@@ -252,7 +256,8 @@ pub(super) fn go(state: &mut State, motion: Motion) {
             };
             let last = state.run.timeline.len().saturating_sub(1);
             // The newest is last; scrolling up goes back in time.
-            state.run.timeline_offset = state.run.timeline_offset.saturating_add_signed(by.saturating_neg()).min(last);
+            state.run.timeline_offset =
+                state.run.timeline_offset.saturating_add_signed(by.saturating_neg()).min(last);
         }
         _ => {
             if let Some(list) = list(state) {
@@ -334,9 +339,7 @@ fn turn(state: &mut State, step: i32) {
             let experiment = state.data.experiment(&turning.uid);
             experiment.and_then(|experiment| questions::turning(state, experiment, turning.steps + step))
         }
-        None => state
-            .current_experiment()
-            .and_then(|experiment| questions::turning(state, experiment, step)),
+        None => state.current_experiment().and_then(|experiment| questions::turning(state, experiment, step)),
     };
     if popup.is_some() {
         state.popup = popup;
@@ -349,7 +352,11 @@ fn launch_template(state: &mut State, effects: &mut Effects) {
         _ => state.pager.template.as_deref().and_then(files::named).map(|template| template.name),
     };
     let Some(template) = name.and_then(files::named) else { return };
-    plan(state, Request::Plan { text: template.text.to_owned(), namespace: state.namespace.clone() }, effects);
+    plan(
+        state,
+        Request::Plan { text: template.text.to_owned(), namespace: state.namespace.clone() },
+        effects,
+    );
 }
 
 /// Asks whom an experiment would hit; the question follows when the answer is there.
@@ -408,13 +415,7 @@ fn read(
     }
 }
 
-fn logs(
-    state: &mut State,
-    pod: ObjectRef,
-    container: Option<String>,
-    previous: bool,
-    effects: &mut Effects,
-) {
+fn logs(state: &mut State, pod: ObjectRef, container: Option<String>, previous: bool, effects: &mut Effects) {
     let of = container.as_deref().map(|container| format!(" {container}")).unwrap_or_default();
     let before = if previous { " before its restart" } else { "" };
     let title = format!("logs {}{of}{before}", pod.label());

@@ -5,12 +5,12 @@ use crate::app::effect::{Deed, Slot};
 use crate::app::event::Loaded;
 use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
+use crate::app::questions;
 use crate::app::screens::pager::Content;
 use crate::app::screens::{Screen, pager, run};
 use crate::app::state::State;
 use crate::app::store::{Batch, Link, Topic};
 use crate::report::Trouble;
-use crate::app::questions;
 
 /// The cluster changed.
 pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
@@ -68,7 +68,10 @@ pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trou
             } else if slot == Slot::Pager {
                 let lines: Vec<_> = happenings.iter().map(|happening| happening.line(state.now)).collect();
                 let none = "no events; the API server forgets them after an hour";
-                pager::loaded(state, if lines.is_empty() { none.to_owned() } else { lines.join("\n") }.as_str());
+                pager::loaded(
+                    state,
+                    if lines.is_empty() { none.to_owned() } else { lines.join("\n") }.as_str(),
+                );
             }
         }
         Loaded::Plan { text, reports } => {
@@ -91,8 +94,12 @@ fn failed(state: &mut State, slot: Slot, trouble: Trouble) {
         }
         Slot::Timeline => state.run.timeline_trouble = Some(trouble.clone()),
         Slot::Plan | Slot::Choice => {
-            state.popup =
-                Some(Popup::Failed { title: "Not possible".to_owned(), trouble: trouble.clone(), lines: vec![], offset: 0 });
+            state.popup = Some(Popup::Failed {
+                title: "Not possible".to_owned(),
+                trouble: trouble.clone(),
+                lines: vec![],
+                offset: 0,
+            });
         }
     }
     state.say(Severity::Error, trouble);
@@ -105,7 +112,8 @@ pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Troub
         Ok(what) => {
             state.say(Severity::Good, Trouble::new(what));
             // Whoever launched something wants to see what becomes of it.
-            if matches!(deed, Deed::Apply { .. }) && matches!(state.screen, Screen::Templates | Screen::Pager) {
+            if matches!(deed, Deed::Apply { .. }) && matches!(state.screen, Screen::Templates | Screen::Pager)
+            {
                 state.go_to(Screen::Experiments);
             }
         }

@@ -1,7 +1,7 @@
 //! The line at the bottom: commands, filters, searches.
 
-use super::act::{self, if_possible, list, namespaces, plan, save};
 use super::Effects;
+use super::act::{self, if_possible, list, namespaces, plan, save};
 use crate::app::action::Action;
 use crate::app::commands::{self, COMMANDS, Run};
 use crate::app::effect::{Effect, Request};
@@ -210,8 +210,12 @@ fn theme(state: &mut State, name: &str, effects: &mut Effects) {
         }
         Err(_unknown) => {
             let names: Vec<_> = ThemeName::ALL.iter().map(ToString::to_string).collect();
-            let what = if name.is_empty() { "which theme?".to_owned() } else { format!("there is no theme \"{name}\"") };
-            state.say(Severity::Error, Trouble::new(what).cure(&format!("one of {}", names.join(", "))));
+            let what = if name.is_empty() {
+                "which theme?".to_owned()
+            } else {
+                format!("there is no theme \"{name}\"")
+            };
+            state.say(Severity::Error, Trouble::new(what).cure(format!("one of {}", names.join(", "))));
         }
     }
 }

@@ -13,8 +13,8 @@ pub use command::completion;
 use super::effect::Effect;
 use super::event::Event;
 use super::notice::Severity;
-use super::state::State;
 use super::screens::run;
+use super::state::State;
 
 /// What a context of the update collects.
 pub(super) type Effects = Vec<Effect>;

@@ -7,8 +7,8 @@ use crate::app::screens::{Pane, Screen};
 use crate::app::state::State;
 use crate::app::store::{Batch, Delta, Link, Topic};
 use crate::app::testing::{Console, pod};
-use crate::report::Trouble;
 use crate::app::update;
+use crate::report::Trouble;
 
 fn selected(console: &Console) -> String {
     console.state.current().map(|object| object.name).unwrap_or_default()
@@ -53,7 +53,10 @@ fn enter_and_esc_go_one_step_each() {
     assert_eq!((console.state.focus(), console.state.cluster.pods.rows.len()), (Pane::Pods, 1), "machine2");
     console.press("enter");
     assert_eq!(console.state.screen, Screen::Pager);
-    assert!(matches!(&console.asked()[..], [Effect::Load { slot: Slot::Pager, request: Request::Describe(_), .. }]));
+    assert!(matches!(
+        &console.asked()[..],
+        [Effect::Load { slot: Slot::Pager, request: Request::Describe(_), .. }]
+    ));
     console.press("?");
     assert_eq!(console.state.screen, Screen::Help);
     console.press("esc");
@@ -82,7 +85,8 @@ fn an_answer_that_nobody_waits_for_is_passed_over() {
 fn launching_asks_with_targets_and_counts() {
     let mut console = Console::playground();
     console.press("3 L");
-    let [Effect::Load { slot: Slot::Plan, ticket, request: Request::Plan { text, .. } }] = &console.asked()[..]
+    let [Effect::Load { slot: Slot::Plan, ticket, request: Request::Plan { text, .. } }] =
+        &console.asked()[..]
     else {
         panic!("no plan")
     };
@@ -103,7 +107,8 @@ fn pausing_and_stopping_ask_and_do_it() {
     console.press("n");
     assert!(console.asked().iter().all(|effect| !matches!(effect, Effect::Do(_))), "no means no");
     console.press("enter S enter");
-    let deeds: Vec<_> = console.asked().into_iter().filter(|effect| matches!(effect, Effect::Do(_))).collect();
+    let deeds: Vec<_> =
+        console.asked().into_iter().filter(|effect| matches!(effect, Effect::Do(_))).collect();
     assert!(matches!(&deeds[..], [Effect::Do(Deed::Stop(object))] if object.uid == "uid-delay"));
     console.press("r");
     assert_eq!(said(&console), "it is not paused");
@@ -116,7 +121,9 @@ fn turning_shows_what_it_would_be_and_can_go_on() {
     assert_eq!(question(&console).1, 3);
     console.press("enter");
     let deed = console.asked().into_iter().find_map(|effect| match effect {
-        Effect::Do(Deed::Patch { patch, what, .. }) => Some((patch["spec"]["delay"]["latency"].clone(), what)),
+        Effect::Do(Deed::Patch { patch, what, .. }) => {
+            Some((patch["spec"]["delay"]["latency"].clone(), what))
+        }
         _ => None,
     });
     assert_eq!(deed, Some(("300ms".into(), "latency 150ms → 300ms".to_owned())));
@@ -136,7 +143,9 @@ fn the_emergency_stop_is_two_keys_from_everywhere() {
 
 #[test]
 fn nothing_can_be_changed_where_it_is_read_only() {
-    for binding in BINDINGS.iter().filter(|binding| binding.effect != Harm::Reads && binding.scope != Scope::Popup) {
+    for binding in
+        BINDINGS.iter().filter(|binding| binding.effect != Harm::Reads && binding.scope != Scope::Popup)
+    {
         let mut console = Console::playground();
         console.with_delay().halted();
         console.state.read_only = true;
@@ -242,7 +251,10 @@ fn leaving_says_what_goes_on_and_asks_twice() {
 #[test]
 fn a_lost_watch_is_said_once_and_the_data_stays() {
     let mut console = Console::playground();
-    let lost = |what: &str| Link::Lost { since: Default::default(), trouble: Trouble::new(what).cure("wait") };
+    let lost = |what: &str| Link::Lost {
+        since: jiff::Timestamp::default(),
+        trouble: Trouble::new(what).cure("wait"),
+    };
     console.happen(Event::Linked { topic: Topic::Pods, link: lost("no route") });
     console.happen(Event::Linked { topic: Topic::Pods, link: lost("no route") });
     assert_eq!(console.state.notices.newest_first().count(), 1);
@@ -283,7 +295,10 @@ fn no_sequence_of_events_breaks_it() {
         .collect();
     let step = (0..keys.len() + 6).prop_map(move |number| match keys.get(number) {
         Some(key) => Event::Pressed(*key),
-        None if number % 2 == 0 => Event::Resized { width: (number * 7 % 200) as u16, height: (number * 5 % 60) as u16 },
+        None if number % 2 == 0 => Event::Resized {
+            width: u16::try_from(number * 7 % 200).unwrap(),
+            height: u16::try_from(number * 5 % 60).unwrap(),
+        },
         None => Event::Scrolled { x: 5, y: 10, rows: 3 },
     });
     proptest!(ProptestConfig::with_cases(300), |(steps in prop::collection::vec(step, 1..60))| {

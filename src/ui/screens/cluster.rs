@@ -70,7 +70,8 @@ pub(crate) fn pods(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.cluster.pods;
     let focus = state.cluster.focus != Pane::Nodes;
     let corner = counted(list, state.data.pods.len());
-    let title = state.cluster.node.as_ref().map_or_else(|| "pods".to_owned(), |node| format!("pods on {node}"));
+    let title =
+        state.cluster.node.as_ref().map_or_else(|| "pods".to_owned(), |node| format!("pods on {node}"));
     let frame = Frame { title: &title, corner: &corner, focus, wrong: wrong(state, &Topic::Pods) };
     let inside = frame.draw(canvas, area);
     let theme = *canvas.theme;

@@ -16,7 +16,8 @@ const SHOWN: [Column; 3] =
 pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.errors.list;
     let corner = counted(list, list.rows.len());
-    let inside = Frame { title: "what was said so far", corner: &corner, focus: true, wrong: None }.draw(canvas, area);
+    let inside =
+        Frame { title: "what was said so far", corner: &corner, focus: true, wrong: None }.draw(canvas, area);
     let theme = *canvas.theme;
     let row = |index: usize| {
         let Some(notice) = list.rows.get(index) else { return Vec::new() };

@@ -22,7 +22,8 @@ pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let inside = Frame { title, corner: &corner, focus: true, wrong: None }.draw(canvas, area);
     let row = |index: usize| {
         let Some(row) = list.rows.get(index) else { return Vec::new() };
-        let (key, text) = if row.why_not.is_some() { (Role::Dim, Role::Dim) } else { (Role::Key, Role::Text) };
+        let (key, text) =
+            if row.why_not.is_some() { (Role::Dim, Role::Dim) } else { (Role::Key, Role::Text) };
         vec![
             Span::new(key, row.keys.clone()),
             Span::new(text, row.help),

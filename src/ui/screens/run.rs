@@ -63,7 +63,10 @@ fn first_line(state: &State, overview: &Overview, canvas: &mut Canvas<'_>, insid
     let shown = theme::of_experiment(&overview.phase);
     let mut spans = vec![canvas.state(shown, &overview.phase)];
     if state.run.gone {
-        spans = vec![Span::new(Role::Ok, format!("{} gone: stopped and deleted", canvas.theme.glyph(Glyph::Over)))];
+        spans = vec![Span::new(
+            Role::Ok,
+            format!("{} gone: stopped and deleted", canvas.theme.glyph(Glyph::Over)),
+        )];
     }
     if let Some(ended) = &overview.ended {
         spans.push(Span::plain(format!(" ({ended})")));
@@ -83,7 +86,11 @@ fn first_line(state: &State, overview: &Overview, canvas: &mut Canvas<'_>, insid
         spans.push(Span::plain(format!("   {}{left}{of}", remaining(overview))));
     }
     let used = canvas.spans(inside.x + 1, inside.y, inside.width.saturating_sub(1), &spans, Role::Text);
-    bar(overview, canvas, Area { x: inside.x + used + 3, width: inside.width.saturating_sub(used + 4), height: 1, ..inside });
+    bar(
+        overview,
+        canvas,
+        Area { x: inside.x + used + 3, width: inside.width.saturating_sub(used + 4), height: 1, ..inside },
+    );
 }
 
 /// How much of its time is left, where that is known and there is room.
@@ -95,9 +102,16 @@ fn bar(overview: &Overview, canvas: &mut Canvas<'_>, area: Area) {
     }
     let cells = u64::from(area.width.min(40));
     let full = (left.min(total.as_secs()) * cells / total.as_secs()).min(cells);
-    let cell = |count: u64, glyph: Glyph| canvas.theme.glyph(glyph).repeat(usize::try_from(count).unwrap_or(0));
+    let cell =
+        |count: u64, glyph: Glyph| canvas.theme.glyph(glyph).repeat(usize::try_from(count).unwrap_or(0));
     let (full, empty) = (cell(full, Glyph::Full), cell(cells - full, Glyph::Empty));
-    canvas.spans(area.x, area.y, area.width, &[Span::new(Role::Injected, full), Span::new(Role::Dim, empty)], Role::Text);
+    canvas.spans(
+        area.x,
+        area.y,
+        area.width,
+        &[Span::new(Role::Injected, full), Span::new(Role::Dim, empty)],
+        Role::Text,
+    );
 }
 
 /// The action and its parameters, in one line: `delay latency=150ms jitter=10ms`.
@@ -111,12 +125,12 @@ fn magnitude(state: &State) -> String {
         for (name, value) in block {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             if !value.starts_with(['{', '[']) {
-                line.push_str(&format!(" {name}={value}"));
+                line = format!("{line} {name}={value}");
             }
         }
     }
     if let Some(direction) = spec.and_then(|spec| spec.get("direction")?.as_str()) {
-        line.push_str(&format!(" direction={direction}"));
+        line = format!("{line} direction={direction}");
     }
     line
 }
@@ -124,14 +138,17 @@ fn magnitude(state: &State) -> String {
 /// Its targets, with what was read back from each, or what is wrong with it.
 pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.run.targets;
-    let all = state.run.detail.as_ref().map_or(0, |detail| {
-        detail.nodes.iter().map(|node| node.targets.len()).sum()
-    });
+    let all = state
+        .run
+        .detail
+        .as_ref()
+        .map_or(0, |detail| detail.nodes.iter().map(|node| node.targets.len()).sum());
     let corner = counted(list, all);
     let focus = state.run.focus != Pane::Timeline;
     // What does not fit into a row is written out below the list.
     let inside = Frame { title: "targets", corner: &corner, focus, wrong: None }.draw(canvas, area);
-    let (rows_area, below) = if inside.height >= 8 { inside.split_top(inside.height - 3) } else { (inside, Area::default()) };
+    let (rows_area, below) =
+        if inside.height >= 8 { inside.split_top(inside.height - 3) } else { (inside, Area::default()) };
     let theme = *canvas.theme;
     let row = |index: usize| {
         let Some(target) = list.rows.get(index) else { return Vec::new() };
@@ -142,9 +159,10 @@ pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
             (None, None) => (Role::Dim, "-".to_owned()),
         };
         let peer = if target.is_peer { " (peer)" } else { "" };
-        let since = target.since.as_deref().map_or_else(|| "-".to_owned(), |since| age::of(Some(since), state.now));
+        let since =
+            target.since.as_deref().map_or_else(|| "-".to_owned(), |since| age::of(Some(since), state.now));
         vec![
-            Span::plain(format!("{}{peer}", target.id)),
+            Span::plain(format!("{}{peer}", target.name)),
             Span::new(Role::Dim, target.node.clone()),
             Span::new(shown.role, format!("{} {}", theme.glyph(shown.glyph), target.phase)),
             Span::new(Role::Dim, since),

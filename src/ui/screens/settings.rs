@@ -49,7 +49,8 @@ pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     ];
     let y = inside.y + u16::try_from(list.rows.len()).unwrap_or(0) + 2;
     if y < inside.y + inside.height {
-        let spans: Vec<_> = samples.iter().map(|(role, word)| Span::new(*role, format!("{word}  "))).collect();
+        let spans: Vec<_> =
+            samples.iter().map(|(role, word)| Span::new(*role, format!("{word}  "))).collect();
         canvas.spans(inside.x, y, inside.width, &spans, Role::Text);
     }
 }

@@ -111,10 +111,9 @@ impl Glyph {
             Self::Descending => "▾",
             Self::Ellipsis => "…",
             Self::Separator => "·",
-            Self::Into => "▸",
             Self::Full => "█",
             Self::Empty => "░",
-            Self::Pointer => "▸",
+            Self::Into | Self::Pointer => "▸",
             Self::Horizontal => "─",
             Self::Vertical => "│",
             Self::TopLeft => "╭",
@@ -127,7 +126,6 @@ impl Glyph {
     /// In ASCII.
     pub const fn ascii(self) -> &'static str {
         match self {
-            Self::Well => "+",
             Self::Failed => "x",
             Self::Waiting => "o",
             Self::Injected | Self::Full => "#",
@@ -141,7 +139,7 @@ impl Glyph {
             Self::Into | Self::Pointer => ">",
             Self::Empty => ".",
             Self::Vertical => "|",
-            Self::TopLeft | Self::TopRight | Self::BottomLeft | Self::BottomRight => "+",
+            Self::Well | Self::TopLeft | Self::TopRight | Self::BottomLeft | Self::BottomRight => "+",
         }
     }
 }

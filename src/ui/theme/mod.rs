@@ -107,16 +107,19 @@ impl Role {
     /// What tells it apart where there are no colours, and supports them where there are.
     const fn modifier(self) -> Modifier {
         match self {
-            Self::Accent | Self::Title | Self::Key | Self::Ok | Self::Paused | Self::YamlKey => Modifier::BOLD,
-            Self::Header => Modifier::BOLD.union(Modifier::UNDERLINED),
+            Self::Accent
+            | Self::Title
+            | Self::Key
+            | Self::Ok
+            | Self::Paused
+            | Self::YamlKey
+            | Self::FocusBorder => Modifier::BOLD,
+            Self::Header | Self::Danger | Self::Injected => Modifier::BOLD.union(Modifier::UNDERLINED),
             Self::Dim | Self::Border | Self::Unknown | Self::Comment => Modifier::DIM,
             Self::Selected | Self::HaltBanner | Self::Armed => Modifier::REVERSED.union(Modifier::BOLD),
             Self::Banner => Modifier::REVERSED,
-            Self::SelectedDim | Self::Match | Self::ReadOnly => Modifier::UNDERLINED,
-            Self::Danger | Self::Injected => Modifier::BOLD.union(Modifier::UNDERLINED),
-            Self::Warn => Modifier::UNDERLINED,
+            Self::SelectedDim | Self::Match | Self::ReadOnly | Self::Warn => Modifier::UNDERLINED,
             Self::Moving => Modifier::ITALIC,
-            Self::FocusBorder => Modifier::BOLD,
             Self::Text | Self::YamlText | Self::YamlScalar => Modifier::empty(),
         }
     }
@@ -149,10 +152,15 @@ impl Theme {
         }
         // Colours say the rest.
         let kept = match role {
-            Role::Danger | Role::Injected => Modifier::BOLD,
-            Role::Warn | Role::Dim | Role::Border | Role::Unknown | Role::Comment | Role::Moving => Modifier::empty(),
-            Role::Selected | Role::Armed | Role::HaltBanner => Modifier::BOLD,
-            Role::Banner | Role::SelectedDim => Modifier::empty(),
+            Role::Danger | Role::Injected | Role::Selected | Role::Armed | Role::HaltBanner => Modifier::BOLD,
+            Role::Warn
+            | Role::Dim
+            | Role::Border
+            | Role::Unknown
+            | Role::Comment
+            | Role::Moving
+            | Role::Banner
+            | Role::SelectedDim => Modifier::empty(),
             other => other.modifier(),
         };
         style.add_modifier(kept)

@@ -111,11 +111,10 @@ pub(super) const fn of(name: ThemeName) -> &'static Palette {
 pub(super) const fn paint(name: ThemeName, role: Role) -> Paint {
     let palette = of(name);
     let (front, ground) = match role {
-        Role::Text => (palette.text, None),
+        Role::Text | Role::Title => (palette.text, None),
         Role::Dim | Role::Unknown | Role::Comment => (palette.dim, None),
         Role::Accent | Role::FocusBorder | Role::Header | Role::Key | Role::YamlKey => (palette.accent, None),
         Role::Border => (palette.border, None),
-        Role::Title => (palette.text, None),
         Role::Selected | Role::SelectedDim => (palette.text, Some(palette.selection)),
         Role::Ok | Role::YamlText => (palette.well, None),
         Role::Warn => (palette.warn, None),

@@ -58,7 +58,11 @@ fn what_must_not_be_taken_for_each_other_differs_at_every_depth() {
                         if glyphs && states.contains(one) && states.contains(other) {
                             continue;
                         }
-                        assert_ne!(theme.style(*one), theme.style(*other), "{name} {depth} {one:?} {other:?}");
+                        assert_ne!(
+                            theme.style(*one),
+                            theme.style(*other),
+                            "{name} {depth} {one:?} {other:?}"
+                        );
                     }
                 }
             }
@@ -74,7 +78,10 @@ fn without_colours_there_are_none() {
     ] {
         for role in Role::ALL {
             let style = theme.style(role);
-            assert!(matches!((style.fg, style.bg), (None | Some(Color::Reset), None | Some(Color::Reset))), "{role:?}");
+            assert!(
+                matches!((style.fg, style.bg), (None | Some(Color::Reset), None | Some(Color::Reset))),
+                "{role:?}"
+            );
         }
     }
 }
@@ -93,7 +100,10 @@ fn every_glyph_is_one_column_and_has_an_ascii_form() {
 #[test]
 fn states_of_one_kind_have_glyphs_of_their_own() {
     for (phases, of) in [
-        (&["Waiting", "Injected", "Paused", "Stopping", "Finished", "Invalid"][..], of_experiment as fn(&str) -> State),
+        (
+            &["Waiting", "Injected", "Paused", "Stopping", "Finished", "Invalid"][..],
+            of_experiment as fn(&str) -> State,
+        ),
         (&["Waiting", "Injected", "Done", "Recovered", "Failed", "Stuck"], of_target),
     ] {
         for glyphs in [Glyph::utf8 as fn(Glyph) -> &'static str, Glyph::ascii] {

@@ -60,7 +60,11 @@ impl PopupBox<'_> {
         let visible = usize::from(height.saturating_sub(extra));
         let first = self.first_row(&rows, visible);
         let more = rows.len() > visible;
-        let corner = if more { format!("{}/{}", (first + visible).min(rows.len()), rows.len()) } else { String::new() };
+        let corner = if more {
+            format!("{}/{}", (first + visible).min(rows.len()), rows.len())
+        } else {
+            String::new()
+        };
         let frame = Frame { title: self.title, corner: &corner, focus: true, wrong: None };
         let inside = frame.draw(canvas, area);
         for (down, (role, line, number)) in rows.iter().skip(first).take(visible).enumerate() {
@@ -88,15 +92,12 @@ impl PopupBox<'_> {
     /// The first row that is shown: as scrolled, but the selected line stays in sight.
     fn first_row(&self, rows: &[(Role, String, usize)], visible: usize) -> usize {
         let last = rows.len().saturating_sub(visible);
-        match self.selected {
-            Some(line) => {
-                let row = rows.iter().position(|(_, _, number)| *number == line).unwrap_or(0);
-                (row + 1).saturating_sub(visible).min(last)
-            }
-            None => {
-                let row = rows.iter().position(|(_, _, number)| *number >= self.offset).unwrap_or(0);
-                row.min(last)
-            }
+        if let Some(line) = self.selected {
+            let row = rows.iter().position(|(_, _, number)| *number == line).unwrap_or(0);
+            (row + 1).saturating_sub(visible).min(last)
+        } else {
+            let row = rows.iter().position(|(_, _, number)| *number >= self.offset).unwrap_or(0);
+            row.min(last)
         }
     }
 }

@@ -40,11 +40,13 @@ impl Column {
     }
 
     /// Goes where there is no room: those with the highest numbers first.
+    #[must_use]
     pub const fn goes(self, rank: u8) -> Self {
         Self { rank, ..self }
     }
 
     /// Is cut in its middle: both ends tell something.
+    #[must_use]
     pub const fn middle(self) -> Self {
         Self { elide: Elide::Middle, ..self }
     }
@@ -118,8 +120,10 @@ impl<R: Fn(usize) -> Vec<Span>> Table<'_, R> {
         }
         // Then take from the widest, one column at a time.
         while needed(&widths) > u32::from(room) {
-            let excess = |number: usize, width: u16| width.saturating_sub(least.get(number).copied().unwrap_or(0));
-            let widest = widths.iter().copied().enumerate().max_by_key(|(number, width)| excess(*number, *width));
+            let excess =
+                |number: usize, width: u16| width.saturating_sub(least.get(number).copied().unwrap_or(0));
+            let widest =
+                widths.iter().copied().enumerate().max_by_key(|(number, width)| excess(*number, *width));
             match widest {
                 Some((number, width)) if excess(number, width) > 0 => {
                     if let Some(width) = widths.get_mut(number) {
@@ -152,7 +156,8 @@ impl<R: Fn(usize) -> Vec<Span>> Table<'_, R> {
     }
 
     fn line(&self, canvas: &mut Canvas<'_>, line: Area, widths: &[u16], row: &[Span], selected: bool) {
-        let base = if selected { Some(if self.focus { Role::Selected } else { Role::SelectedDim }) } else { None };
+        let base =
+            if selected { Some(if self.focus { Role::Selected } else { Role::SelectedDim }) } else { None };
         if let Some(role) = base {
             canvas.tint(line, canvas.theme.style(role));
         }

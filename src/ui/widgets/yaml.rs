@@ -41,7 +41,8 @@ fn scalar(text: &str) -> Vec<Span> {
     let comment = if quoted { None } else { text.find(" #") };
     let (value, comment) = comment.map_or((text, ""), |at| text.split_at(at));
     let word = value.trim();
-    let is_scalar = word.parse::<f64>().is_ok() || matches!(word, "true" | "false" | "null" | "~" | "{}" | "[]");
+    let is_scalar =
+        word.parse::<f64>().is_ok() || matches!(word, "true" | "false" | "null" | "~" | "{}" | "[]");
     let role = if is_scalar { Role::YamlScalar } else { Role::YamlText };
     let mut spans = vec![Span::new(role, value)];
     if !comment.is_empty() {
