@@ -100,6 +100,24 @@ fn launching_asks_with_targets_and_counts() {
 }
 
 #[test]
+fn what_was_launched_is_opened_as_soon_as_it_is_there() {
+    let mut console = Console::playground();
+    console.press("3");
+    let text = crate::app::templates::named("network-delay").unwrap().text.to_owned();
+    let deed = Deed::Apply { text, namespace: None };
+    console.happen(Event::Done { deed: deed.clone(), outcome: Ok("created".to_owned()) });
+    assert_eq!(console.state.screen, Screen::Experiments);
+    console.with_delay();
+    assert_eq!(console.state.screen, Screen::Run);
+    assert!(console.asked().iter().any(|effect| matches!(effect, Effect::Load { slot: Slot::Timeline, .. })));
+    // Whoever went elsewhere meanwhile is not called back.
+    let mut console = Console::playground();
+    console.happen(Event::Done { deed, outcome: Ok("created".to_owned()) });
+    console.press("1").with_delay();
+    assert_eq!(console.state.screen, Screen::Cluster);
+}
+
+#[test]
 fn pausing_and_stopping_ask_and_do_it() {
     let mut console = Console::playground();
     console.with_delay().press("2 p");
