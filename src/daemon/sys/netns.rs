@@ -4,7 +4,7 @@
 //! namespace it was opened in and works from any thread.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::fs::MetadataExt;
@@ -85,6 +85,12 @@ pub struct NetNsId {
     pub inode: u64,
 }
 
+impl NetNsId {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.st_dev(), inode: metadata.st_ino() }
+    }
+}
+
 impl fmt::Display for NetNsId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "net:[{}]", self.inode)
@@ -162,6 +168,20 @@ impl NetNs {
         })
     }
 
+    /// Whether this is the namespace that a process is in now. Its number may have been given to another process
+    /// meanwhile: compare the start time after this.
+    pub fn is_of_pid(&self, pid: u32) -> bool {
+        // The link's target: one call, and nothing is opened.
+        let metadata = fs::metadata(format!("/proc/{pid}/ns/net"));
+        metadata.is_ok_and(|metadata| NetNsId::of(&metadata) == self.id)
+    }
+
+    /// Two netlink sockets that stay in this namespace, for `nf_tables` and for routing.
+    pub fn sockets(&self) -> Result<(Socket, Socket), NetNsError> {
+        let open = || Ok((Socket::open(Protocol::Netfilter)?, Socket::open(Protocol::Route)?));
+        self.run_in(open)?.map_err(|source| NetNsError::Socket { id: self.id, source })
+    }
+
     /// A netlink socket that stays in this namespace.
     pub fn socket(&self, protocol: Protocol) -> Result<Socket, NetNsError> {
         self.run_in(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
@@ -182,6 +202,5 @@ fn open(path: &Path) -> Result<(File, NetNsId), NetNsError> {
 }
 
 fn identify(file: &File) -> io::Result<NetNsId> {
-    let metadata = file.metadata()?;
-    Ok(NetNsId { device: metadata.st_dev(), inode: metadata.st_ino() })
+    Ok(NetNsId::of(&file.metadata()?))
 }

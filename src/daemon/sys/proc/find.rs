@@ -41,6 +41,14 @@ pub fn find(finder: Finder, pod_uid: &str, container_id: Option<&str>) -> io::Re
     find_in(Path::new("/proc"), finder, pod_uid, container_id)
 }
 
+/// Whether a process that was found for a pod still is of the same container of it. Its number may have passed to
+/// another process of that container: compare the start time after what is done with it.
+pub fn is_still_of(finder: Finder, process: &Process, pod_uid: &str) -> bool {
+    let name = process.pid.to_string();
+    let container = container_of(Path::new("/proc"), finder, OsStr::new(&name), pod_uid);
+    container.as_ref() == Some(&process.container_id)
+}
+
 pub(super) fn find_in(
     proc: &Path,
     finder: Finder,
@@ -52,10 +60,7 @@ pub(super) fn find_in(
     for entry in fs::read_dir(proc)? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        let container = match finder {
-            Finder::Cgroup => by_cgroup(proc, &name, pod_uid),
-            Finder::Environment => by_environment(proc, &name, pod_uid),
-        };
+        let container = container_of(proc, finder, &name, pod_uid);
         let Some(container_id) = container.filter(|id| wanted.is_none_or(|wanted| wanted == id)) else {
             continue;
         };
@@ -65,6 +70,14 @@ pub(super) fn find_in(
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// The container that a process is in, if it is one of the pod's.
+fn container_of(proc: &Path, finder: Finder, process: &OsStr, pod_uid: &str) -> Option<String> {
+    match finder {
+        Finder::Cgroup => by_cgroup(proc, process, pod_uid),
+        Finder::Environment => by_environment(proc, process, pod_uid),
+    }
 }
 
 fn without_scheme(id: &str) -> &str {
