@@ -19,7 +19,7 @@ use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::Socket;
 use crate::daemon::sys::netns::{NetNs, NetNsError};
 use crate::daemon::sys::nft::{self, TableState};
-use crate::daemon::sys::proc::{self, Finder, Process};
+use crate::daemon::sys::proc::{self, Finder, Process, Sighting};
 use crate::daemon::sys::tc;
 use crate::network::layout::{self, Layout, LayoutError, TABLE};
 use crate::network::plan::NetworkPlan;
@@ -28,16 +28,13 @@ use crate::network::table::Family;
 /// What is done when the kernel lists a pod's network.
 pub(super) const LISTING: &str = "listing what is on the pod's network";
 
-/// How many pods' processes are remembered. Beyond that all are forgotten, and found again.
-const SEEN_MOST: usize = 4_096;
-
 /// The networks of this node's pods.
 #[derive(Debug)]
 pub struct PodNetworks {
     finder: Finder,
     open: HashMap<String, PodNetwork>,
-    /// The process that each pod was found by last, by the pod's UID.
-    seen: HashMap<String, Process>,
+    /// A process of each pod of this node, by the pod's UID, of the last look at all processes.
+    seen: HashMap<String, Sighting>,
     shapers: Shapers,
 }
 
@@ -63,26 +60,33 @@ impl PodNetworks {
 
     /// The namespace that the pod has now, and a process that is in it; `None` if it has no process here.
     fn namespace(&mut self, pod: &str) -> Result<Option<(Process, NetNs)>, FaultError> {
-        // To look for all processes of the pod takes a look at all of the node.
-        if let Some(process) =
-            self.seen.get(pod).filter(|process| proc::is_still_of(self.finder, process, pod))
-            && let Some(namespace) = namespace_of(pod, process)?
-        {
-            return Ok(Some((process.clone(), namespace)));
+        // To look for a pod's processes takes a look at all of the node: what it shows of other pods is kept for them.
+        if let Some(found) = self.seen_in(pod)? {
+            return Ok(Some(found));
         }
-        self.seen.remove(pod);
-        let processes = proc::find(self.finder, pod, None)
-            .map_err(|source| kernel("looking for the pod's processes", source))?;
-        for process in processes {
+        let looking = |source| kernel("looking for the pod's processes", source);
+        self.seen = proc::look_around(self.finder).map_err(looking)?;
+        if !self.seen.contains_key(pod) {
+            return Ok(None);
+        }
+        if let Some(found) = self.seen_in(pod)? {
+            return Ok(Some(found));
+        }
+        // The first one is about to end, or ended meanwhile.
+        for process in proc::find(self.finder, pod, None).map_err(looking)? {
             if let Some(namespace) = namespace_of(pod, &process)? {
-                if self.seen.len() >= SEEN_MOST {
-                    self.seen.clear();
-                }
-                self.seen.insert(pod.to_owned(), process.clone());
                 return Ok(Some((process, namespace)));
             }
         }
         Ok(None)
+    }
+
+    /// The same by the process of the pod that was seen last, if that still runs in it.
+    fn seen_in(&self, pod: &str) -> Result<Option<(Process, NetNs)>, FaultError> {
+        let Some(process) = self.seen.get(pod).and_then(|seen| seen.process(self.finder, pod)) else {
+            return Ok(None);
+        };
+        Ok(namespace_of(pod, &process)?.map(|namespace| (process, namespace)))
     }
 
     /// The pod's network, opened if it is not or if the pod has another one by now. Nothing of a namespace

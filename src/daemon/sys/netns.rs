@@ -1,7 +1,7 @@
-//! Network namespaces of other processes: opened once, entered by short-lived threads only.
+//! Network namespaces of other processes: opened once, entered for the length of one call.
 //!
-//! A thread that joins a namespace stays in it, so that no thread of a pool may ever do it. A socket belongs to the
-//! namespace it was opened in and works from any thread.
+//! A thread that joins a namespace stays in it until it joins another: it is back in its own before the call returns, or
+//! it is a thread that ends with the call. A socket belongs to the namespace it was opened in and works from any thread.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -115,7 +115,8 @@ impl NetNs {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, NetNsError> {
         let path = path.as_ref();
         let (file, id) = open(path)?;
-        let (_, own) = open(Path::new("/proc/self/ns/net"))?;
+        // Of this thread: another one may be inside a namespace for a moment.
+        let (_, own) = open(Path::new("/proc/thread-self/ns/net"))?;
         if id == own {
             return Err(NetNsError::Own { path: path.to_owned() });
         }
@@ -141,7 +142,8 @@ impl NetNs {
         let failed = |source| NetNsError::Make { source };
         let thread = thread::Builder::new().name("netns".to_owned()).spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
-            Self::open("/proc/thread-self/ns/net")
+            let (file, id) = open(Path::new("/proc/thread-self/ns/net"))?;
+            Ok(Self { file, id })
         });
         let panicked = || failed(io::Error::other("its thread panicked"));
         thread.map_err(failed)?.join().unwrap_or_else(|_panic| Err(panicked()))
@@ -150,6 +152,21 @@ impl NetNs {
     /// Which namespace it is.
     pub fn id(&self) -> NetNsId {
         self.id
+    }
+
+    /// Does something short inside, on the calling thread: another one would have to wait for a processor first, for
+    /// milliseconds where others compute. No thread or process may be started in it, which would stay inside.
+    pub fn visit<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
+        let id = self.id;
+        let failed = |source| NetNsError::Enter { id, source };
+        let own = File::open("/proc/thread-self/ns/net").map_err(failed)?;
+        // Who may not join the namespace that it is in could not come back to it: that of another user namespace.
+        if setns(&own, CloneFlags::CLONE_NEWNET).is_err() {
+            return self.run_in(work);
+        }
+        let _inside = Inside { own };
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
+        Ok(work())
     }
 
     /// Does something inside, on a thread of its own, and waits for it.
@@ -179,12 +196,28 @@ impl NetNs {
     /// Two netlink sockets that stay in this namespace, for `nf_tables` and for routing.
     pub fn sockets(&self) -> Result<(Socket, Socket), NetNsError> {
         let open = || Ok((Socket::open(Protocol::Netfilter)?, Socket::open(Protocol::Route)?));
-        self.run_in(open)?.map_err(|source| NetNsError::Socket { id: self.id, source })
+        self.visit(open)?.map_err(|source| NetNsError::Socket { id: self.id, source })
     }
 
     /// A netlink socket that stays in this namespace.
     pub fn socket(&self, protocol: Protocol) -> Result<Socket, NetNsError> {
-        self.run_in(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
+        self.visit(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
+    }
+}
+
+/// A thread in another network namespace than its own, to which it returns when this is dropped.
+struct Inside {
+    own: File,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Err(errno) = setns(&self.own, CloneFlags::CLONE_NEWNET) {
+            // Whatever this thread does next would hit a pod instead of the node. The end of the process takes its
+            // faults away.
+            tracing::error!(%errno, "a thread cannot come back from another network namespace");
+            std::process::abort();
+        }
     }
 }
 

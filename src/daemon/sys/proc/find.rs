@@ -1,5 +1,6 @@
 //! The processes of a container, without asking the container runtime.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -41,12 +42,49 @@ pub fn find(finder: Finder, pod_uid: &str, container_id: Option<&str>) -> io::Re
     find_in(Path::new("/proc"), finder, pod_uid, container_id)
 }
 
-/// Whether a process that was found for a pod still is of the same container of it. Its number may have passed to
-/// another process of that container: compare the start time after what is done with it.
-pub fn is_still_of(finder: Finder, process: &Process, pod_uid: &str) -> bool {
-    let name = process.pid.to_string();
-    let container = container_of(Path::new("/proc"), finder, OsStr::new(&name), pod_uid);
-    container.as_ref() == Some(&process.container_id)
+/// A process of a pod as it was seen, which may have ended since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub(super) pid: u32,
+    pub(super) container_id: String,
+}
+
+/// The first process of every pod of this node, by the pod's UID, of one look at all processes.
+pub fn look_around(finder: Finder) -> io::Result<HashMap<String, Sighting>> {
+    look_around_in(Path::new("/proc"), finder)
+}
+
+pub(super) fn look_around_in(proc: &Path, finder: Finder) -> io::Result<HashMap<String, Sighting>> {
+    let mut all = HashMap::<_, Sighting>::new();
+    for entry in fs::read_dir(proc)? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        for (pod, container_id) in containers_of(proc, finder, &name) {
+            let first = all.get(&pod).is_none_or(|known| pid < known.pid);
+            if first {
+                all.insert(pod, Sighting { pid, container_id });
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl Sighting {
+    /// The process of this number, if it is of the same container of the pod. To be sure which one is meant later,
+    /// compare its start time.
+    pub fn process(&self, finder: Finder, pod_uid: &str) -> Option<Process> {
+        self.process_in(Path::new("/proc"), finder, pod_uid)
+    }
+
+    pub(super) fn process_in(&self, proc: &Path, finder: Finder, pod_uid: &str) -> Option<Process> {
+        let Self { pid, container_id } = self;
+        // First the start time: if the number passes to another process after this, it is not the one that is given.
+        let start_time = start_time_in(proc, *pid).ok()?;
+        let name = pid.to_string();
+        let mut containers = containers_of(proc, finder, OsStr::new(&name)).into_iter();
+        let is_same = containers.any(|(pod, container)| pod == pod_uid && container == *container_id);
+        is_same.then(|| Process { pid: *pid, start_time, container_id: container_id.clone() })
+    }
 }
 
 pub(super) fn find_in(
@@ -60,7 +98,8 @@ pub(super) fn find_in(
     for entry in fs::read_dir(proc)? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        let container = container_of(proc, finder, &name, pod_uid);
+        let mut containers = containers_of(proc, finder, &name).into_iter();
+        let container = containers.find(|(pod, _)| pod == pod_uid).map(|(_, container)| container);
         let Some(container_id) = container.filter(|id| wanted.is_none_or(|wanted| wanted == id)) else {
             continue;
         };
@@ -72,11 +111,12 @@ pub(super) fn find_in(
     Ok(found)
 }
 
-/// The container that a process is in, if it is one of the pod's.
-fn container_of(proc: &Path, finder: Finder, process: &OsStr, pod_uid: &str) -> Option<String> {
+/// UID of the pod and id of the container that a process is in. More than one where a pod runs a node of its own.
+fn containers_of(proc: &Path, finder: Finder, process: &OsStr) -> Vec<(String, String)> {
+    let folder = proc.join(process);
     match finder {
-        Finder::Cgroup => by_cgroup(proc, process, pod_uid),
-        Finder::Environment => by_environment(proc, process, pod_uid),
+        Finder::Cgroup => by_cgroup(&folder).unwrap_or_default(),
+        Finder::Environment => by_environment(&folder).into_iter().collect(),
     }
 }
 
@@ -84,29 +124,43 @@ fn without_scheme(id: &str) -> &str {
     id.split_once("://").map_or(id, |(_, id)| id)
 }
 
-fn by_cgroup(proc: &Path, process: &OsStr, pod_uid: &str) -> Option<String> {
-    let text = fs::read_to_string(proc.join(process).join("cgroup")).ok()?;
-    text.lines().find_map(|line| {
-        // hierarchy:controllers:path (cgroups(7)); the path may have colons
-        let path = line.splitn(3, ':').nth(2)?;
-        container_in_cgroup(path, pod_uid)
-    })
+fn by_cgroup(process: &Path) -> Option<Vec<(String, String)>> {
+    let text = fs::read_to_string(process.join("cgroup")).ok()?;
+    // hierarchy:controllers:path (cgroups(7)); the path may have colons
+    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    Some(paths.flat_map(containers_in_cgroup).collect())
 }
 
-/// The container id in a cgroup path, if the path is in the pod's cgroup. Forms:
+/// The pods' UIDs and container ids in a cgroup path. Forms:
 ///
 /// * cgroupfs driver: `…/pod<uid>/<id>`
 /// * systemd driver: `…/kubepods-burstable-pod<uid with _>.slice/cri-containerd-<id>.scope` (also crio-, docker-)
 /// * containerd with the drivers mixed up: `…/kubepods-burstable-pod<uid with _>.slice:cri-containerd:<id>`
 ///
 /// Below the container there may be cgroups that it made itself.
-pub(super) fn container_in_cgroup(path: &str, pod_uid: &str) -> Option<String> {
-    let plain = format!("pod{pod_uid}");
-    let slice = format!("pod{}.slice", pod_uid.replace('-', "_"));
+pub(super) fn containers_in_cgroup(path: &str) -> Vec<(String, String)> {
     let mut components = path.split(['/', ':']);
-    components.find(|component| {
-        *component == plain || *component == slice || component.ends_with(&format!("-{slice}"))
-    })?;
+    let mut found = Vec::new();
+    while let Some(component) = components.next() {
+        let Some(pod) = pod_of(component) else { continue };
+        found.extend(container_of(components.clone()).map(|container| (pod, container)));
+    }
+    found
+}
+
+/// The UID of the pod whose cgroup has this name.
+fn pod_of(component: &str) -> Option<String> {
+    match component.strip_suffix(".slice") {
+        Some(slice) => {
+            let uid = slice.strip_prefix("pod").or_else(|| Some(slice.rsplit_once("-pod")?.1))?;
+            Some(uid.replace('_', "-"))
+        }
+        None => component.strip_prefix("pod").map(str::to_owned),
+    }
+}
+
+/// The id of the container whose cgroup is the first of these below its pod's.
+fn container_of<'a>(mut components: impl Iterator<Item = &'a str>) -> Option<String> {
     let container = match components.next()? {
         "cri-containerd" => components.next()?, // what was before the second colon
         component => component.strip_suffix(".scope").unwrap_or(component),
@@ -120,17 +174,17 @@ pub(super) fn container_in_cgroup(path: &str, pod_uid: &str) -> Option<String> {
     Some(id.to_owned())
 }
 
-fn by_environment(proc: &Path, process: &OsStr, pod_uid: &str) -> Option<String> {
+fn by_environment(process: &Path) -> Option<(String, String)> {
     let mut bytes = Vec::new();
-    let file = File::open(proc.join(process).join("environ")).ok()?;
+    let file = File::open(process.join("environ")).ok()?;
     file.take(ENVIRONMENT_MAX).read_to_end(&mut bytes).ok()?;
-    container_in_environment(&bytes, pod_uid)
+    container_in_environment(&bytes)
 }
 
-/// The container id in an environment (strings ended by NUL), if it names the pod.
-pub(super) fn container_in_environment(environment: &[u8], pod_uid: &str) -> Option<String> {
+/// The pod's UID and the container's id in an environment (strings ended by NUL).
+pub(super) fn container_in_environment(environment: &[u8]) -> Option<(String, String)> {
     let value = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(VARIABLE))?;
     let (pod, container) = std::str::from_utf8(value).ok()?.split_once('/')?;
     let container = without_scheme(container);
-    (pod == pod_uid && !container.is_empty()).then(|| container.to_owned())
+    (!container.is_empty()).then(|| (pod.to_owned(), container.to_owned()))
 }
