@@ -9,6 +9,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::containers;
 use super::shaping::{Place, Shaped, Shapers};
@@ -19,7 +20,7 @@ use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::Socket;
 use crate::daemon::sys::netns::{NetNs, NetNsError};
 use crate::daemon::sys::nft::{self, TableState};
-use crate::daemon::sys::proc::{self, Finder, Process, Sighting};
+use crate::daemon::sys::proc::{self, Finder, PidFd, Sighting};
 use crate::daemon::sys::tc;
 use crate::network::layout::{self, Layout, LayoutError, TABLE};
 use crate::network::plan::NetworkPlan;
@@ -42,13 +43,31 @@ pub struct PodNetworks {
 #[derive(Debug)]
 struct PodNetwork {
     /// The process of the pod that it was found by.
-    process: Process,
+    holder: Holder,
     namespace: NetNs,
     netfilter: Socket,
     route: Socket,
     /// What was installed last.
     layout: Option<Layout>,
     shaped: Shaped,
+}
+
+/// A process in a pod's network, held so that its number means no other one.
+#[derive(Debug)]
+struct Holder {
+    pid: u32,
+    descriptor: PidFd,
+}
+
+impl Holder {
+    /// Nothing if there is no such process.
+    fn take(pid: u32) -> Option<Self> {
+        PidFd::open(pid).ok().map(|descriptor| Self { pid, descriptor })
+    }
+
+    fn runs(&self) -> bool {
+        !self.descriptor.wait(Duration::ZERO).unwrap_or(true)
+    }
 }
 
 impl PodNetworks {
@@ -59,7 +78,7 @@ impl PodNetworks {
     }
 
     /// The namespace that the pod has now, and a process that is in it; `None` if it has no process here.
-    fn namespace(&mut self, pod: &str) -> Result<Option<(Process, NetNs)>, FaultError> {
+    fn namespace(&mut self, pod: &str) -> Result<Option<(Holder, NetNs)>, FaultError> {
         // To look for a pod's processes takes a look at all of the node: what it shows of other pods is kept for them.
         if let Some(found) = self.seen_in(pod)? {
             return Ok(Some(found));
@@ -74,19 +93,23 @@ impl PodNetworks {
         }
         // The first one is about to end, or ended meanwhile.
         for process in proc::find(self.finder, pod, None).map_err(looking)? {
-            if let Some(namespace) = namespace_of(pod, &process)? {
-                return Ok(Some((process, namespace)));
+            let holder = Holder::take(process.pid);
+            let is_same = |_: &Holder| proc::start_time(process.pid).ok() == Some(process.start_time);
+            if let Some(holder) = holder.filter(is_same)
+                && let Some(namespace) = namespace_of(pod, &holder)?
+            {
+                return Ok(Some((holder, namespace)));
             }
         }
         Ok(None)
     }
 
     /// The same by the process of the pod that was seen last, if that still runs in it.
-    fn seen_in(&self, pod: &str) -> Result<Option<(Process, NetNs)>, FaultError> {
-        let Some(process) = self.seen.get(pod).and_then(|seen| seen.process(self.finder, pod)) else {
-            return Ok(None);
-        };
-        Ok(namespace_of(pod, &process)?.map(|namespace| (process, namespace)))
+    fn seen_in(&self, pod: &str) -> Result<Option<(Holder, NetNs)>, FaultError> {
+        let Some(seen) = self.seen.get(pod) else { return Ok(None) };
+        let holder = Holder::take(seen.pid());
+        let Some(holder) = holder.filter(|_| seen.is_still_of(self.finder, pod)) else { return Ok(None) };
+        Ok(namespace_of(pod, &holder)?.map(|namespace| (holder, namespace)))
     }
 
     /// The pod's network, opened if it is not or if the pod has another one by now. Nothing of a namespace
@@ -95,7 +118,7 @@ impl PodNetworks {
         if self.open.get(pod).is_some_and(PodNetwork::is_the_pods) {
             return Ok(self.open.get_mut(pod));
         }
-        let Some((process, namespace)) = self.namespace(pod)? else {
+        let Some((holder, namespace)) = self.namespace(pod)? else {
             self.forget(pod);
             return Ok(None);
         };
@@ -103,12 +126,12 @@ impl PodNetworks {
             self.forget(pod);
         }
         if let Some(network) = self.open.get_mut(pod) {
-            network.process = process;
+            network.holder = holder;
         } else {
             let (netfilter, route) =
                 namespace.sockets().map_err(|error| kernel("entering the pod's network namespace", error))?;
             let shaped = Shaped::default();
-            let network = PodNetwork { process, namespace, netfilter, route, layout: None, shaped };
+            let network = PodNetwork { holder, namespace, netfilter, route, layout: None, shaped };
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
@@ -129,8 +152,7 @@ impl PodNetworks {
 impl PodNetwork {
     /// Whether the process that it was found by still runs, and in this namespace.
     fn is_the_pods(&self) -> bool {
-        let Self { process, namespace, .. } = self;
-        namespace.is_of_pid(process.pid) && is_the_same(process)
+        self.namespace.is_of_pid(self.holder.pid) && self.holder.runs()
     }
 
     fn install(
@@ -259,19 +281,14 @@ impl Kernel for PodNetworks {
 }
 
 /// The network namespace of this process of the pod; nothing if it has ended.
-fn namespace_of(pod: &str, process: &Process) -> Result<Option<NetNs>, FaultError> {
-    match NetNs::of_pid(process.pid) {
-        // The number may have passed to another process since it was found.
-        Ok(namespace) if is_the_same(process) => Ok(Some(namespace)),
-        Err(NetNsError::Own { .. }) => Err(FaultError::HostNetwork { pod: pod.to_owned() }),
-        Ok(_) | Err(NetNsError::Open { .. }) => Ok(None),
+fn namespace_of(pod: &str, holder: &Holder) -> Result<Option<NetNs>, FaultError> {
+    match NetNs::of_pid(holder.pid) {
+        // It still runs, so that the number was its own.
+        Ok(namespace) if holder.runs() => Ok(Some(namespace)),
+        Err(NetNsError::Own { .. }) if holder.runs() => Err(FaultError::HostNetwork { pod: pod.to_owned() }),
+        Ok(_) | Err(NetNsError::Own { .. } | NetNsError::Open { .. }) => Ok(None),
         Err(error) => Err(kernel("opening the pod's network namespace", error)),
     }
-}
-
-/// Whether the process of this number still is this one.
-fn is_the_same(process: &Process) -> bool {
-    proc::start_time(process.pid).ok() == Some(process.start_time)
 }
 
 pub(super) fn kernel(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> FaultError {

@@ -186,7 +186,7 @@ impl NetNs {
     }
 
     /// Whether this is the namespace that a process is in now. Its number may have been given to another process
-    /// meanwhile: compare the start time after this.
+    /// meanwhile, if it is not held.
     pub fn is_of_pid(&self, pid: u32) -> bool {
         // The link's target: one call, and nothing is opened.
         let metadata = fs::metadata(format!("/proc/{pid}/ns/net"));

@@ -70,20 +70,21 @@ pub(super) fn look_around_in(proc: &Path, finder: Finder) -> io::Result<HashMap<
 }
 
 impl Sighting {
-    /// The process of this number, if it is of the same container of the pod. To be sure which one is meant later,
-    /// compare its start time.
-    pub fn process(&self, finder: Finder, pod_uid: &str) -> Option<Process> {
-        self.process_in(Path::new("/proc"), finder, pod_uid)
+    /// The number that the process had. It may have passed to another one: take hold of it ([`super::PidFd`]) before
+    /// anything else.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
-    pub(super) fn process_in(&self, proc: &Path, finder: Finder, pod_uid: &str) -> Option<Process> {
-        let Self { pid, container_id } = self;
-        // First the start time: if the number passes to another process after this, it is not the one that is given.
-        let start_time = start_time_in(proc, *pid).ok()?;
-        let name = pid.to_string();
+    /// Whether the process of this number is of the same container of the pod.
+    pub fn is_still_of(&self, finder: Finder, pod_uid: &str) -> bool {
+        self.is_still_of_in(Path::new("/proc"), finder, pod_uid)
+    }
+
+    pub(super) fn is_still_of_in(&self, proc: &Path, finder: Finder, pod_uid: &str) -> bool {
+        let name = self.pid.to_string();
         let mut containers = containers_of(proc, finder, OsStr::new(&name)).into_iter();
-        let is_same = containers.any(|(pod, container)| pod == pod_uid && container == *container_id);
-        is_same.then(|| Process { pid: *pid, start_time, container_id: container_id.clone() })
+        containers.any(|(pod, container)| pod == pod_uid && container == self.container_id)
     }
 }
 

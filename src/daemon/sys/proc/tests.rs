@@ -79,17 +79,16 @@ fn processes_are_found_by_cgroup_and_by_environment() {
 #[test]
 fn what_was_seen_once_is_believed_while_it_is_the_same() {
     let proc = tempfile::tempdir().unwrap();
-    let process = |pid: u32, path: &str, start_time: u32| {
+    let process = |pid: u32, path: &str| {
         let folder = proc.path().join(pid.to_string());
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("cgroup"), format!("0::{path}\n")).unwrap();
-        fs::write(folder.join("stat"), format!("{pid} (a) S {}{start_time} 0", "0 ".repeat(18))).unwrap();
     };
     let ours = format!("/kubepods/pod{UID}/{ID}");
-    process(21, &ours, 5);
-    process(3, &format!("/kubepods/pod{UID}/other"), 4);
-    process(100, &format!("/kubepods/podouter/node{ours}"), 6);
-    process(9, "/", 0);
+    process(21, &ours);
+    process(3, &format!("/kubepods/pod{UID}/other"));
+    process(100, &format!("/kubepods/podouter/node{ours}"));
+    process(9, "/");
     let all = look_around_in(proc.path(), Finder::Cgroup).unwrap();
     let seen = |pid, id: &str| Sighting { pid, container_id: id.to_owned() };
     assert_eq!(
@@ -97,19 +96,13 @@ fn what_was_seen_once_is_believed_while_it_is_the_same() {
         [(UID.to_owned(), seen(3, "other")), ("outer".to_owned(), seen(100, "node"))].into(),
         "each pod's first process"
     );
-    let is_still = |seen: &Sighting| seen.process_in(proc.path(), Finder::Cgroup, UID);
-    let expected = Process { pid: 21, start_time: 5, container_id: ID.to_owned() };
-    assert_eq!(is_still(&seen(21, ID)), Some(expected.clone()));
-    assert_eq!(is_still(&seen(21, "other")), None, "another container of the pod");
-    assert_eq!(is_still(&seen(22, ID)), None, "no such process");
-    process(21, &ours, 7);
-    assert_eq!(
-        is_still(&seen(21, ID)),
-        Some(Process { start_time: 7, ..expected }),
-        "whoever it is, it says so"
-    );
-    process(21, "/", 8);
-    assert_eq!(is_still(&seen(21, ID)), None, "the number is another pod's");
+    let is_still = |seen: &Sighting| seen.is_still_of_in(proc.path(), Finder::Cgroup, UID);
+    assert!(is_still(&seen(21, ID)));
+    assert!(is_still(&seen(100, ID)), "in a pod of a pod");
+    assert!(!is_still(&seen(21, "other")), "another container of the pod");
+    assert!(!is_still(&seen(22, ID)), "no such process");
+    process(21, "/");
+    assert!(!is_still(&seen(21, ID)), "the number is of no pod");
 }
 
 #[test]
