@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{getpid, gettid};
 
 use super::netlink::{NetlinkError, Protocol, Socket};
 
@@ -115,8 +116,8 @@ impl NetNs {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, NetNsError> {
         let path = path.as_ref();
         let (file, id) = open(path)?;
-        // Of this thread: another one may be inside a namespace for a moment.
-        let (_, own) = open(Path::new("/proc/thread-self/ns/net"))?;
+        // The main thread's, which visits no other (see `visit`).
+        let (_, own) = open(Path::new("/proc/self/ns/net"))?;
         if id == own {
             return Err(NetNsError::Own { path: path.to_owned() });
         }
@@ -142,8 +143,7 @@ impl NetNs {
         let failed = |source| NetNsError::Make { source };
         let thread = thread::Builder::new().name("netns".to_owned()).spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
-            let (file, id) = open(Path::new("/proc/thread-self/ns/net"))?;
-            Ok(Self { file, id })
+            Self::open("/proc/thread-self/ns/net")
         });
         let panicked = || failed(io::Error::other("its thread panicked"));
         thread.map_err(failed)?.join().unwrap_or_else(|_panic| Err(panicked()))
@@ -155,13 +155,14 @@ impl NetNs {
     }
 
     /// Does something short inside, on the calling thread: another one would have to wait for a processor first, for
-    /// milliseconds where others compute. No thread or process may be started in it, which would stay inside.
+    /// milliseconds where others compute. No thread or process may be started in it, which would stay inside. The main
+    /// thread never goes itself, since the process's own namespace is known by it.
     pub fn visit<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
         let id = self.id;
         let failed = |source| NetNsError::Enter { id, source };
         let own = File::open("/proc/thread-self/ns/net").map_err(failed)?;
         // Who may not join the namespace that it is in could not come back to it: that of another user namespace.
-        if setns(&own, CloneFlags::CLONE_NEWNET).is_err() {
+        if gettid() == getpid() || setns(&own, CloneFlags::CLONE_NEWNET).is_err() {
             return self.run_in(work);
         }
         let _inside = Inside { own };
