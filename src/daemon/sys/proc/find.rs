@@ -15,6 +15,12 @@ const VARIABLE: &[u8] = b"SQUALL_CONTAINER=";
 /// 2 MiB by default.
 const ENVIRONMENT_MAX: u64 = 4 * 1024 * 1024;
 
+/// Most of a list of cgroups that is read: a line of a path (`PATH_MAX`) for each of a dozen controllers, and more.
+const CGROUP_MAX: u64 = 128 * 1024;
+
+/// Bytes that there is room for at first.
+const USUAL: usize = 8 * 1024;
+
 /// How to tell which processes belong to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finder {
@@ -126,7 +132,7 @@ fn without_scheme(id: &str) -> &str {
 }
 
 fn by_cgroup(process: &Path) -> Option<Vec<(String, String)>> {
-    let text = fs::read_to_string(process.join("cgroup")).ok()?;
+    let text = String::from_utf8(read(&process.join("cgroup"), CGROUP_MAX)?).ok()?;
     // hierarchy:controllers:path (cgroups(7)); the path may have colons
     let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     Some(paths.flat_map(containers_in_cgroup).collect())
@@ -176,10 +182,15 @@ fn container_of<'a>(mut components: impl Iterator<Item = &'a str>) -> Option<Str
 }
 
 fn by_environment(process: &Path) -> Option<(String, String)> {
-    let mut bytes = Vec::new();
-    let file = File::open(process.join("environ")).ok()?;
-    file.take(ENVIRONMENT_MAX).read_to_end(&mut bytes).ok()?;
-    container_in_environment(&bytes)
+    container_in_environment(&read(&process.join("environ"), ENVIRONMENT_MAX)?)
+}
+
+/// What a file of /proc says, at most so much of it. Such a file has no length of its own: with room for all of it from
+/// the beginning, it is read in one call and not in many that begin with 32 bytes.
+fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// The pod's UID and the container's id in an environment (strings ended by NUL).
