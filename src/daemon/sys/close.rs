@@ -80,7 +80,9 @@ mod tests {
         go.send(()).unwrap();
         close_aside(one_more);
         assert_eq!(by.try_recv(), Ok(thread::current().id()), "the caller closes it itself");
-        under_way.iter().for_each(|go| go.send(()).unwrap());
+        for go in &under_way {
+            go.send(()).unwrap();
+        }
         for _ in 0..MOST {
             assert_ne!(by.recv().unwrap(), thread::current().id());
         }
