@@ -180,13 +180,14 @@ fn keys(pty: &mut Pty, process: &str, made: &AtomicUsize) {
         moved.push(pressed.elapsed());
         pty.watch(Duration::from_millis(113 + round * 37 % 100));
         if round % 10 == 9 {
-            // To the last row, or back to the first: every line changes.
-            let (key, shows) = if round % 20 == 9 { ("G", PODS - 1) } else { ("g", 0) };
-            let pressed = Instant::now();
-            pty.send(if key == "g" { "gg" } else { key });
-            pty.wait_for(|screen| screen.has(&pod_name(shows)), PATIENCE, "other page");
-            paged.push(pressed.elapsed());
-            pty.watch(Duration::from_millis(113));
+            // To the last row, and back to the first: every line changes.
+            for (key, shows) in [("G", PODS - 1), ("gg", 0)] {
+                let pressed = Instant::now();
+                pty.send(key);
+                pty.wait_for(|screen| screen.has(&pod_name(shows)), PATIENCE, "other page");
+                paged.push(pressed.elapsed());
+                pty.watch(Duration::from_millis(113));
+            }
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -221,7 +222,6 @@ fn weight(process: &str) -> String {
 fn processor_time(process: &str) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process");
     let behind_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks =
-        behind_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+    let ticks = behind_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
     Duration::from_millis(10 * ticks.sum::<u64>())
 }

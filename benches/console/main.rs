@@ -22,8 +22,9 @@ mod pty;
 #[path = "../../tests/controller/simulated.rs"]
 mod simulated;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -91,11 +92,19 @@ fn pod_row(number: usize, restarts: u32) -> Arc<PodRow> {
         containers: vec!["main".to_owned()],
         restarts,
         created: after_noon(-i64::try_from(number).expect("it is small")).parse().ok(),
-        labels: [("app", format!("app-{}", number / 10)), ("pod-template-hash", "7d9c6b8f5d".to_owned())]
-            .map(|(key, value)| (key.to_owned(), value))
-            .into(),
-        ..PodRow::default()
+        labels: labels(number / 10),
     })
+}
+
+/// Ten pods share them, as those of a Deployment do.
+fn labels(app: usize) -> Arc<BTreeMap<String, String>> {
+    static ALL: LazyLock<Vec<Arc<BTreeMap<String, String>>>> = LazyLock::new(|| {
+        let labels = |app| [("app", format!("app-{app}")), ("pod-template-hash", "7d9c6b8f5d".to_owned())];
+        (0..PODS / 10)
+            .map(|app| Arc::new(labels(app).map(|(key, value)| (key.to_owned(), value)).into()))
+            .collect()
+    });
+    Arc::clone(&ALL[app])
 }
 
 fn node_name(number: usize) -> String {

@@ -7,16 +7,26 @@ use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
 use crate::app::questions;
 use crate::app::screens::pager::Content;
-use crate::app::screens::{Screen, pager, run};
+use crate::app::screens::{Screen, cluster, experiments, pager, run};
 use crate::app::state::State;
 use crate::app::store::{Batch, Link, Topic};
 use crate::report::Trouble;
 
 /// The cluster changed.
 pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
+    let pods_alone = batch.concerns_pods_alone();
+    if pods_alone && state.screen == Screen::Cluster && state.frozen.is_none() {
+        return cluster::take_in(state, batch);
+    }
     state.data.apply(batch);
+    if pods_alone {
+        // No other screen shows them.
+        return;
+    }
     if state.frozen.is_none() {
         state.refresh();
+    } else {
+        experiments::take_stock(state);
     }
     run::follow(state, effects);
 }
