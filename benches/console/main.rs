@@ -295,7 +295,7 @@ fn part_of(number: usize, part: usize) -> Value {
     object["spec"]["experiment"]["uid"] = format!("uid-{number:02}").into();
     object["metadata"]["uid"] = format!("part-{number:02}-{part:02}").into();
     object["spec"]["targets"][0]["uid"] = pod.uid.clone().into();
-    object["status"]["targets"][0]["target"] = object["spec"]["targets"][0].clone();
+    object["status"]["targets"][0]["uid"] = pod.uid.clone().into();
     object
 }
 

@@ -213,8 +213,8 @@ pub fn delay() -> Value {
 
 /// The part of a node in the delay of the tutorial.
 pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
-    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
-        "selectorKey": if is_peer { ".Target" } else { "." }});
+    let key = if is_peer { ".Target" } else { "." };
+    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"), "selectorKey": key});
     json!({
         "apiVersion": "squall.dev/v1alpha1", "kind": "Injection",
         "metadata": {"name": format!("networkchaos-1-{node}-{pod}"), "namespace": "squall-system",
@@ -226,7 +226,8 @@ pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
         },
         "status": {
             "observedRun": 1, "startedAt": after_noon(-10), "wanted": "Present", "interruptions": 0,
-            "targets": [{"target": target, "phase": "Injected", "since": after_noon(-10),
+            "targets": [{"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"), "selectorKey": key,
+                "phase": "Injected", "since": after_noon(-10),
                 "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, addresses 2"}],
         },
     })
