@@ -121,8 +121,10 @@ impl Console {
     /// An experiment comes, or changes.
     pub fn experiment(&mut self, object: &Value) -> &mut Self {
         let kind = object.pointer("/kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Ok(object) = serde_json::from_value(object.clone()) else { return self };
-        let delta = Delta { upserted: vec![Arc::new(Experiment(object))], ..Delta::default() };
+        let Ok(object) = serde_json::from_value::<kube::core::DynamicObject>(object.clone()) else {
+            return self;
+        };
+        let delta = Delta { upserted: vec![Arc::new(Experiment::from(object))], ..Delta::default() };
         self.change(Batch { experiments: [(kind, delta)].into(), ..Batch::default() })
     }
 
@@ -181,7 +183,7 @@ pub fn pod(name: &str, app: &str, node: &str) -> Arc<PodRow> {
         ready: 1,
         containers: vec![app.to_owned()],
         created: after_noon(-300).parse().ok(),
-        labels: [("app".to_owned(), app.to_owned())].into(),
+        labels: Arc::new([("app".to_owned(), app.to_owned())].into()),
         ..PodRow::default()
     })
 }
@@ -211,8 +213,8 @@ pub fn delay() -> Value {
 
 /// The part of a node in the delay of the tutorial.
 pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
-    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
-        "selectorKey": if is_peer { ".Target" } else { "." }});
+    let key = if is_peer { ".Target" } else { "." };
+    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"), "selectorKey": key});
     json!({
         "apiVersion": "squall.dev/v1alpha1", "kind": "Injection",
         "metadata": {"name": format!("networkchaos-1-{node}-{pod}"), "namespace": "squall-system",
@@ -224,7 +226,8 @@ pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
         },
         "status": {
             "observedRun": 1, "startedAt": after_noon(-10), "wanted": "Present", "interruptions": 0,
-            "targets": [{"target": target, "phase": "Injected", "since": after_noon(-10),
+            "targets": [{"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"), "selectorKey": key,
+                "phase": "Injected", "since": after_noon(-10),
                 "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, addresses 2"}],
         },
     })
