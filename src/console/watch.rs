@@ -202,7 +202,11 @@ impl Watches {
                 tasks.spawn(self.clone().follow(heard.clone(), Experiments(kind), api));
             }
         }
-        tasks.spawn(self.clone().follow(heard.clone(), Parts, Api::namespaced(client.clone(), SYSTEM_NAMESPACE)));
+        tasks.spawn(self.clone().follow(
+            heard.clone(),
+            Parts,
+            Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+        ));
         tasks.spawn(self.clone().follow(heard, Halts, Api::all(client.clone())));
     }
 

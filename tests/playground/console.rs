@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::Home;
-use super::pty::{Launch, PATIENCE, Pty};
+use super::pty::{Launch, PATIENCE, Pty, Screen};
 
 /// How long the kernel may take to clear away what has ended.
 pub(super) const CLEARING: Duration = Duration::from_secs(5);
@@ -44,6 +44,12 @@ pub(super) fn opened(launch: Launch) -> Option<Pty> {
     }
     pty.wait_text("playground ");
     Some(pty)
+}
+
+/// Waits until the cluster is shown with all its eight pods ready.
+pub(super) fn all_ready(pty: &mut Pty) {
+    let ready = |screen: &Screen<'_>| screen.text().matches(" 1/1 ").count() == 8;
+    pty.wait_for(ready, PATIENCE, "eight pods that are ready");
 }
 
 pub(super) fn answers(home: &Home, name: &str) -> bool {

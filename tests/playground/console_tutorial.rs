@@ -8,12 +8,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::cluster::{Sample, median, pod, samples, wall};
-use super::console::{CLEARING, answers, on_terminal, playground, squall};
+use super::console::{CLEARING, all_ready, answers, on_terminal, opened, playground, squall};
 use super::delay::{WITHIN, median_from, risen};
 use super::harness::{Access, Home};
 use super::partition::{between, steady, successes};
 use super::pause::felt;
-use super::pty::{PATIENCE, Pty};
+use super::pty::{PATIENCE, Pty, Screen};
 
 /// How much slower than before requests may be once a fault of 150 ms or more is gone, in seconds.
 const GONE: f64 = 0.015;
@@ -125,6 +125,7 @@ fn look_over_the_shoulder(home: &Home, experiment: &str, evidence: &str) {
 async fn a_delay_is_launched_turned_paused_resumed_and_stopped() {
     let home = Home::new();
     let Some(mut pty) = playground(&home, &[]) else { return };
+    all_ready(&mut pty);
     let witness = Witness::of(&home).await;
     let normal = witness.normal().await;
 
@@ -173,6 +174,7 @@ async fn a_delay_is_launched_turned_paused_resumed_and_stopped() {
 async fn a_partition_is_undone_by_the_emergency_stop_and_a_failed_pod_by_stop() {
     let home = Home::new();
     let Some(mut pty) = playground(&home, &[]) else { return };
+    all_ready(&mut pty);
     let witness = Witness::of(&home).await;
 
     launch(&mut pty, 1, "partition", "3 targets");
@@ -217,6 +219,7 @@ async fn a_partition_is_undone_by_the_emergency_stop_and_a_failed_pod_by_stop() 
 fn a_killed_console_and_a_silent_api_server_are_survived() {
     let home = Home::new();
     let Some(mut pty) = playground(&home, &[]) else { return };
+    all_ready(&mut pty);
     launch(&mut pty, 1, "partition", "3 targets");
     pty.wait_text("partition Injected 3/3");
     pty.kill(Signal::SIGKILL);
@@ -228,7 +231,7 @@ fn a_killed_console_and_a_silent_api_server_are_survived() {
 
     let room = Pid::from_raw(home.part("room"));
     kill(room, Signal::SIGSTOP).expect("stop the machine room");
-    let stale = |screen: &super::pty::Screen<'_>| {
+    let stale = |screen: &Screen<'_>| {
         let text = screen.text();
         let age = text.split("STALE ").nth(1).and_then(|rest| rest.split('s').next()?.parse().ok());
         age.is_some_and(|seconds: u32| seconds >= 5)
@@ -290,8 +293,8 @@ fn a_frame_is_small() {
     for (columns, rows) in [(80, 24), (120, 40)] {
         let home = Home::new();
         let launch = on_terminal(&home, &["playground"]).size(columns, rows);
-        let Some(mut pty) = super::console::opened(launch) else { return };
-        pty.wait_text("traffic-");
+        let Some(mut pty) = opened(launch) else { return };
+        all_ready(&mut pty);
         pty.watch(Duration::from_millis(500));
         let first = pty.received();
         let (mut largest, mut all) = (0, Vec::new());
@@ -333,8 +336,8 @@ fn leave_at_once(mut pty: Pty) {
 fn over_a_slow_line_it_only_takes_longer() {
     let home = Home::new();
     let launch = on_terminal(&home, &["playground"]).latency(Duration::from_millis(150));
-    let Some(mut pty) = super::console::opened(launch) else { return };
-    pty.wait_text("traffic-");
+    let Some(mut pty) = opened(launch) else { return };
+    all_ready(&mut pty);
     pty.press("3");
     pty.wait_text("WHAT IT DOES");
     // One after the other, each seen on the screen before the next.
@@ -357,7 +360,7 @@ fn over_a_slow_line_it_only_takes_longer() {
     pty.press("esc");
     pty.wait_text("╭ container-kill ─");
     pty.press("?");
-    pty.wait_text("Emergency stop");
+    pty.wait_text("help ▸ templates");
     pty.press("esc");
     pty.wait_text("╭ container-kill ─");
     eprintln!("one key brings {one} bytes, 210 and a screen {bytes}");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use super::console::{CLEARING, on_terminal, opened};
+use super::console::{CLEARING, all_ready, on_terminal, opened};
 use super::harness::Home;
 use super::pty::{PATIENCE, Pty, Screen};
 
@@ -21,8 +21,8 @@ const BACKGROUND: &str = "#0d1117";
 const FOREGROUND: &str = "#d0d7de";
 /// The sixteen colours that have numbers only.
 const NAMED: [&str; 16] = [
-    "#161b22", "#ff7b72", "#3fb950", "#d29922", "#58a6ff", "#bc8cff", "#39c5cf", "#b1bac4", "#6e7681", "#ffa198",
-    "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#f0f6fc",
+    "#161b22", "#ff7b72", "#3fb950", "#d29922", "#58a6ff", "#bc8cff", "#39c5cf", "#b1bac4", "#6e7681",
+    "#ffa198", "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#f0f6fc",
 ];
 /// The most bytes that a picture may have.
 const MOST: usize = 60 * 1024;
@@ -115,7 +115,8 @@ fn stretches(screen: &Screen<'_>, row: u16) -> Vec<Stretch> {
 /// The screen as an SVG file that needs nothing else: any monospace font will do, since each piece of text says how wide
 /// it is.
 fn svg(screen: &Screen<'_>, title: &str) -> String {
-    let (width, height) = (f64::from(SIZE.0) * CELL.0 + 2.0 * MARGIN, f64::from(SIZE.1) * CELL.1 + 2.0 * MARGIN);
+    let (width, height) =
+        (f64::from(SIZE.0) * CELL.0 + 2.0 * MARGIN, f64::from(SIZE.1) * CELL.1 + 2.0 * MARGIN);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\">\n<title>{}</title>\n\
@@ -188,7 +189,7 @@ fn the_pictures_of_the_readme() {
     let album = Album(wanted.map_or_else(|| thrown_away.path().to_owned(), PathBuf::from));
     fs::create_dir_all(&album.0).expect("the folder for pictures");
 
-    pty.wait_text("traffic-");
+    all_ready(&mut pty);
     pty.press("3");
     pty.wait_text("WHAT IT DOES");
     pty.press("L");

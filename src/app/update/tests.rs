@@ -284,6 +284,20 @@ fn help_is_searched_and_does_what_was_found() {
     assert_eq!(console.state.screen, Screen::Templates);
 }
 
+/// Whether something can be done is a question about the screen below the help.
+#[test]
+fn help_says_what_can_be_done_where_it_was_asked() {
+    let mut console = Console::playground();
+    console.press("3 ?");
+    let rows = &console.state.help.list.rows;
+    let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
+    assert_eq!(launch.why_not, None);
+    console.press("esc 1 ?");
+    let rows = &console.state.help.list.rows;
+    let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
+    assert_eq!(launch.why_not, Some("on another screen"));
+}
+
 #[test]
 fn no_sequence_of_events_breaks_it() {
     use crate::app::key::{Code, Key};
