@@ -100,6 +100,8 @@ pub struct State {
     pub look: Look,
     /// Whether the console is about to end: it was asked twice, or nothing hinders it.
     pub leaving: bool,
+    /// The name of the experiment that was launched and is opened as soon as it is there.
+    pub launched: Option<String>,
     /// Nodes and pods.
     pub cluster: Cluster,
     /// All experiments.
@@ -152,6 +154,7 @@ impl Default for State {
                 mouse: false,
             },
             leaving: false,
+            launched: None,
             cluster: Cluster::default(),
             experiments: Experiments::default(),
             templates: Templates::default(),

@@ -151,7 +151,8 @@ fn hints(state: &State) -> Vec<(String, &'static str, bool)> {
         .filter(|(binding, keys)| binding.footer > 0 && scopes.contains(&binding.scope) && !keys.is_empty())
         .filter(|(binding, _)| !(state.read_only && binding.effect != Effect::Reads))
         .collect();
-    rows.sort_by_key(|(binding, _)| std::cmp::Reverse(binding.footer));
+    // What cannot be done now is told last: the line is short.
+    rows.sort_by_key(|(binding, _)| ((binding.available)(state).is_err(), std::cmp::Reverse(binding.footer)));
     rows.into_iter()
         .filter_map(|(binding, keys)| {
             let first = keys.first()?;

@@ -43,7 +43,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
                 arrive::loaded(state, slot, outcome);
             }
         }
-        Event::Done { deed, outcome } => arrive::done(state, &deed, outcome),
+        Event::Done { deed, outcome } => arrive::done(state, &deed, outcome, &mut effects),
         Event::Noted { severity, trouble } => {
             state.say(severity, trouble);
             state.refresh();

@@ -100,6 +100,24 @@ fn launching_asks_with_targets_and_counts() {
 }
 
 #[test]
+fn what_was_launched_is_opened_as_soon_as_it_is_there() {
+    let mut console = Console::playground();
+    console.press("3");
+    let text = crate::app::templates::named("network-delay").unwrap().text.to_owned();
+    let deed = Deed::Apply { text, namespace: None };
+    console.happen(Event::Done { deed: deed.clone(), outcome: Ok("created".to_owned()) });
+    assert_eq!(console.state.screen, Screen::Experiments);
+    console.with_delay();
+    assert_eq!(console.state.screen, Screen::Run);
+    assert!(console.asked().iter().any(|effect| matches!(effect, Effect::Load { slot: Slot::Timeline, .. })));
+    // Whoever went elsewhere meanwhile is not called back.
+    let mut console = Console::playground();
+    console.happen(Event::Done { deed, outcome: Ok("created".to_owned()) });
+    console.press("1").with_delay();
+    assert_eq!(console.state.screen, Screen::Cluster);
+}
+
+#[test]
 fn pausing_and_stopping_ask_and_do_it() {
     let mut console = Console::playground();
     console.with_delay().press("2 p");
@@ -139,6 +157,12 @@ fn the_emergency_stop_is_two_keys_from_everywhere() {
         console.press("enter");
         assert!(matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]), "{keys}");
     }
+    let mut console = Console::playground();
+    console.with_delay().press("2 S ! !");
+    assert!(
+        matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]),
+        "from a question, and twice means yes"
+    );
 }
 
 #[test]
@@ -302,6 +326,20 @@ fn help_is_searched_and_does_what_was_found() {
     let mut console = Console::playground();
     console.press("ctrl-p").type_text("files to start").press("enter");
     assert_eq!(console.state.screen, Screen::Templates);
+}
+
+#[test]
+fn the_help_lists_every_key_and_command_and_nothing_that_changes_where_nothing_may_be_changed() {
+    let mut console = Console::playground();
+    console.press("?");
+    let commands = crate::app::commands::COMMANDS;
+    assert_eq!(console.state.help.list.rows.len(), BINDINGS.len() + commands.len());
+    let mut console = Console::playground();
+    console.state.read_only = true;
+    console.press("?");
+    let reads = BINDINGS.iter().filter(|binding| binding.effect == Harm::Reads).count();
+    let reads = reads + commands.iter().filter(|command| !command.writes).count();
+    assert_eq!(console.state.help.list.rows.len(), reads);
 }
 
 #[test]
