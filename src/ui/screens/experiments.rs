@@ -114,7 +114,6 @@ fn said(
     width: u16,
     canvas: &Canvas<'_>,
 ) -> Vec<(Role, String)> {
-    let status = crate::report::status(object);
     let shown = theme::of_experiment(&overview.phase);
     let glyph = canvas.theme.glyph(shown.glyph);
     let mut rows = Vec::new();
@@ -134,7 +133,7 @@ fn said(
         say(if targets.failed > 0 { Role::Danger } else { Role::Text }, &line);
     }
     say(Role::Text, &format!("remaining: {}", remaining(overview)));
-    for condition in &status.conditions {
+    for condition in crate::report::conditions(object) {
         if let Some(message) = condition.message.as_deref().filter(|message| !message.is_empty()) {
             let glyph = canvas.theme.glyph(Glyph::Warning);
             say(Role::Warn, &format!("{glyph} {:?}: {message}", condition.kind));
