@@ -6,12 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::effect::Effect;
-use super::event::Event;
+use super::event::{Event, Loaded};
 use super::key::Key;
 use super::state::State;
 use super::store::{Batch, Delta, Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
 use super::update;
 use crate::api::{Halt, HaltSpec};
+use crate::report::Trouble;
 
 /// A console, its clock, and everything that it has asked for.
 pub struct Console {
@@ -146,6 +147,66 @@ impl Console {
         self
     }
 
+    /// What the console asked for last comes, or cannot be had.
+    pub fn answer(&mut self, outcome: Result<Loaded, Trouble>) -> &mut Self {
+        let last = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Load { slot, ticket, .. } => Some((*slot, *ticket)),
+            _ => None,
+        });
+        let Some((slot, ticket)) = last else { return self };
+        self.happen(Event::Loaded { slot, ticket, outcome })
+    }
+
+    /// Everything that can fail has failed: a node, a pod, a target of the delay, an experiment that cannot run, and
+    /// a kind that may not be read.
+    pub fn with_failures(&mut self) -> &mut Self {
+        self.with_delay().experiment(&invalid());
+        let mut sick = NodeRow::clone(&node("machine2"));
+        "NotReady".clone_into(&mut sick.status);
+        let mut crashing = PodRow::clone(&pod("traffic-64f8ddcd8c-kxbd7", "traffic", "machine1"));
+        (crashing.ready, crashing.restarts) = (0, 7);
+        "CrashLoopBackOff".clone_into(&mut crashing.status);
+        self.change(Batch {
+            nodes: Delta { upserted: vec![Arc::new(sick)], ..Delta::default() },
+            pods: Delta { upserted: vec![Arc::new(crashing)], ..Delta::default() },
+            ..Batch::default()
+        });
+        let mut part = delay_part("machine3", "mongo-596c7bf7bd-tkwpx", true);
+        if let Some(target) = part.pointer_mut("/status/targets/0") {
+            target["phase"] = json!("Failed");
+            target["evidence"] = Value::Null;
+            target["error"] = json!(
+                "the kernel of machine3 can neither shape (sch_netem) nor queue (nfnetlink_queue): run \
+                 `modprobe sch_netem` there, then `squall resume network-delay`"
+            );
+        }
+        let mut failed = delay();
+        failed["status"]["conditions"][1]["status"] = json!("False");
+        failed["status"]["experiment"]["targets"] =
+            json!({"selected": 3, "injected": 2, "recovered": 0, "failed": 1});
+        self.part(&part).experiment(&failed);
+        let forbidden = Trouble {
+            what: "cannot watch podchaos.chaos-mesh.org".to_owned(),
+            why: Some("forbidden: User \"ann\" cannot list resource \"podchaos\"".to_owned()),
+            cure: Some("ask for the role squall-viewer, or choose another user with --context".to_owned()),
+        };
+        let topic = Topic::Experiments("PodChaos".to_owned());
+        let since = self.now;
+        self.happen(Event::Linked { topic, link: Link::Lost { since, trouble: forbidden } });
+        self.press("esc")
+    }
+
+    /// The API server has not been heard from for so many seconds.
+    pub fn lost(&mut self, seconds: i64) -> &mut Self {
+        let trouble =
+            Trouble::new("the API server does not answer").cure("the console goes on trying by itself");
+        let since = self.now;
+        for topic in [Topic::Pods, Topic::Nodes, Topic::Injections, Topic::Experiments("NetworkChaos".to_owned())] {
+            self.happen(Event::Linked { topic, link: Link::Lost { since, trouble: trouble.clone() } });
+        }
+        self.press("esc").wait(seconds * 1_000)
+    }
+
     /// The emergency stop comes.
     pub fn halted(&mut self) -> &mut Self {
         let mut halt =
@@ -205,6 +266,22 @@ pub fn delay() -> Value {
                     record("server-app-698785988d-6xszv", "."), record("server-app-698785988d-bnq84", "."),
                     record("mongo-596c7bf7bd-tkwpx", ".Target"),
                 ]},
+        },
+    })
+}
+
+/// An experiment that cannot run as it is written.
+pub fn invalid() -> Value {
+    json!({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos",
+        "metadata": {"name": "kill-mongo", "namespace": "default", "uid": "uid-kill", "resourceVersion": "9",
+            "creationTimestamp": after_noon(-75)},
+        "spec": {"action": "pod-kill", "mode": "fixed", "value": "many",
+            "selector": {"labelSelectors": {"app": "mongo"}}},
+        "status": {
+            "conditions": [{"type": "Invalid", "status": "True", "reason": "NotANumber",
+                "message": "spec.value: \"many\" is no number; write how many pods, such as \"2\""}],
+            "experiment": {"desiredPhase": "Stop", "containerRecords": []},
         },
     })
 }
