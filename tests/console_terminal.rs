@@ -133,8 +133,8 @@ fn ctrl_z_stops_it_and_fg_brings_it_back() {
     assert!(pty.has_sent(b"\x1b[2J", sent), "everything is drawn anew");
     assert_ne!(pty.modes(), before, "raw mode is back");
     assert_eq!(pty.screen().paste_and_mouse(), (true, true));
-    pty.press("x");
-    pty.wait_text("key x");
+    pty.press("3");
+    pty.wait_text("network-delay");
     pty.press("q");
     pty.wait_text("ENDED 0");
     assert_given_back(&pty, &before);
@@ -148,8 +148,8 @@ fn where_no_shell_could_continue_it_ctrl_z_does_not_stop_it() {
     let sent = pty.received();
     pty.press("ctrl-z");
     pty.wait_for(|screen| screen.has("nowhere"), PATIENCE, "console");
-    pty.press("x");
-    pty.wait_text("key x");
+    pty.press("3");
+    pty.wait_text("network-delay");
     assert!(pty.has_sent(b"\x1b[?1049l", sent), "it had given the terminal back meanwhile");
     pty.press("q");
     assert!(pty.wait_end().success());
@@ -178,8 +178,15 @@ fn it_follows_the_size_of_its_window() {
     opened(&mut pty);
     for (columns, rows) in [(20, 5), (100, 30), (1, 1), (80, 24)] {
         pty.resize(columns, rows);
-        if columns >= 20 {
-            pty.wait_text(&format!("{columns}x{rows}"));
+        match columns {
+            1 => {}
+            20 => pty.wait_text("20x5 is too small"),
+            // What can do harm stands in the corner, wherever that is.
+            _ => pty.wait_for(
+                |screen| screen.has("ARMED") && screen.cell(0, columns - 2).contents() == "D",
+                PATIENCE,
+                "corner",
+            ),
         }
     }
     pty.press("q");
@@ -189,9 +196,13 @@ fn it_follows_the_size_of_its_window() {
 #[test]
 fn without_colours_reverse_video_stays() {
     let nowhere = Nowhere::new();
-    let mut pty = nowhere.console(&[]).env("NO_COLOR", "1").start();
+    // Colours that are asked for, or there would be nothing behind the modifier that could take it off.
+    let mut pty = nowhere.console(&["--color", "truecolor"]).env("NO_COLOR", "1").start();
     opened(&mut pty);
-    assert!(pty.screen().cell(0, 0).inverse(), "the first line is not reversed");
+    pty.press(":");
+    pty.wait_for(|screen| screen.cell(23, 0).contents() == ":", PATIENCE, "prompt");
+    assert!(pty.screen().cell(23, 1).inverse(), "the cursor of the prompt is not reversed");
+    pty.press("ctrl-c");
     pty.press("q");
     assert!(pty.wait_end().success());
 }
@@ -202,10 +213,14 @@ fn the_mouse_can_be_left_to_the_terminal() {
     let mut pty = nowhere.console(&["--no-mouse"]).start();
     opened(&mut pty);
     assert_eq!(pty.screen().paste_and_mouse(), (true, false));
-    pty.press("m");
+    pty.press("M");
     pty.wait_for(|screen| screen.paste_and_mouse().1, PATIENCE, "mouse");
-    pty.click(3, 2);
-    pty.wait_text("Mouse");
+    pty.wait_text("STALE");
+    pty.press("3");
+    pty.wait_text("network-delay");
+    // Below the lines of header, banner, frame and titles: the third template.
+    pty.click(3, 6);
+    pty.wait_text("Takes the database away");
     pty.press("q");
     assert!(pty.wait_end().success());
 }
@@ -215,9 +230,12 @@ fn text_is_pasted_as_a_whole() {
     let nowhere = Nowhere::new();
     let mut pty = nowhere.console(&[]).start();
     opened(&mut pty);
+    pty.press("/");
     pty.paste("q and more");
-    pty.wait_text("Paste(\"q and more\")");
-    pty.type_text("yq");
+    pty.wait_text("/q and more");
+    // It leaves the prompt, as Esc does, and is a key by itself.
+    pty.press("ctrl-c");
+    pty.type_text("q");
     assert!(pty.wait_end().success());
 }
 
@@ -226,13 +244,19 @@ fn escape_is_a_key_and_the_begin_of_others() {
     let nowhere = Nowhere::new();
     let mut pty = nowhere.console(&[]).start();
     opened(&mut pty);
+    pty.press("3");
+    pty.wait_text("network-delay");
+    pty.press(":");
+    pty.wait_text("Tab completes");
     pty.press("esc");
-    pty.wait_text("key Esc");
+    pty.wait_for(|screen| !screen.has("Tab completes"), PATIENCE, "no prompt");
+    pty.press("G");
+    pty.wait_text("╭ container-kill");
     // As a line may deliver it.
     pty.send("\x1b[");
     pty.watch(Duration::from_millis(100));
     pty.send("A");
-    pty.wait_text("key Up");
+    pty.wait_text("╭ pod-kill");
     pty.press("q");
     assert!(pty.wait_end().success());
 }
@@ -246,7 +270,7 @@ fn half_a_key_does_not_hold_it_up() {
     pty.send("\x1b[");
     pty.watch(Duration::from_millis(100));
     pty.resize(40, 10);
-    pty.wait_text("40x10");
+    pty.wait_text("40x10 is too small");
     pty.kill(Signal::SIGTERM);
     assert!(pty.wait_end().success());
 }
@@ -258,8 +282,8 @@ fn a_slow_line_only_delays() {
     let mut pty = nowhere.console(&[]).latency(each_way).start();
     opened(&mut pty);
     let begun = Instant::now();
-    pty.press("x");
-    pty.wait_text("key x");
+    pty.press("3");
+    pty.wait_text("network-delay");
     assert!(begun.elapsed() >= each_way * 2, "the test's own line is too fast: {:?}", begun.elapsed());
     pty.press("q");
     assert!(pty.wait_end().success());
@@ -271,11 +295,15 @@ fn a_terminal_that_takes_nothing_does_not_hold_it_up() {
     let nowhere = Nowhere::new();
     let mut pty = nowhere.console(&[]).size(500, 24).start();
     opened(&mut pty);
+    pty.press("/");
+    pty.wait_text("~fuzzy");
     pty.stall();
     // Each is a frame of some 400 bytes; a pseudo terminal has room for about 10,000.
     for round in 0..100 {
+        pty.send("\x15");
         pty.paste(&if round % 2 == 0 { "a" } else { "b" }.repeat(400));
     }
+    pty.press("ctrl-c");
     pty.type_text("q");
     assert!(pty.wait_end().success());
 }

@@ -133,7 +133,7 @@ fn cluster(state: &State, body: Area) -> Vec<(Pane, Area)> {
 /// A list, and beside or below it the details of what is selected.
 fn beside(body: Area, list: Pane) -> Vec<(Pane, Area)> {
     if body.width >= 100 {
-        let (list_area, details) = body.split_left(body.width * 11 / 20);
+        let (list_area, details) = body.split_left(body.width / 20 * 11);
         vec![(list, list_area), (Pane::Details, details)]
     } else if body.height >= 16 {
         let (list_area, details) = body.split_top(body.height / 2);
@@ -149,10 +149,10 @@ const RUN_HEAD: u16 = 7;
 fn run(state: &State, body: Area) -> Vec<(Pane, Area)> {
     let (head, rest) = body.split_top(RUN_HEAD.min(body.height / 2));
     if body.width >= 140 {
-        let (targets, timeline) = rest.split_left(rest.width * 3 / 5);
+        let (targets, timeline) = rest.split_left(rest.width / 5 * 3);
         vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
     } else if rest.height >= 10 {
-        let (targets, timeline) = rest.split_top(rest.height * 3 / 5);
+        let (targets, timeline) = rest.split_top(rest.height / 5 * 3);
         vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
     } else {
         vec![(Pane::Summary, head), (state.run.focus, rest)]

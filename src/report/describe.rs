@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::core::DynamicObject;
+use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::{Happening, age};

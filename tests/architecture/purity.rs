@@ -51,11 +51,21 @@ const RULES: &[Rule] = &[
         crates: REPORT,
     },
     Rule { folder: "src/app/", except: &[], modules: CONSOLE, crates: OBJECTS },
-    Rule { folder: "src/ui/", except: &[], modules: CONSOLE, crates: &["ratatui"] },
+    Rule { folder: "src/ui/", except: &[], modules: CONSOLE, crates: DRAWING },
 ];
 
 /// The modules that the console's state and view are made of.
 const CONSOLE: &[&str] = &["api", "app", "experiment", "manifest", "network", "report", "steady_state", "ui"];
+
+/// A buffer of cells, how wide text is in it, and what is shown of objects.
+const DRAWING: &[&str] = &[
+    "jiff::Timestamp",
+    "kube::api::DynamicObject",
+    "ratatui",
+    "serde_json::Value",
+    "unicode_segmentation",
+    "unicode_width",
+];
 
 /// Plain values and their texts.
 const VALUES: &[&str] = &["ipnet", "serde", "serde_json", "thiserror"];

@@ -1,17 +1,18 @@
 //! Actions: what each of the table of keys does.
 
+use super::lists::{columns, list};
 use super::{Effects, command};
 use crate::app::action::Action;
 use crate::app::effect::{Deed, Effect, ObjectRef, Request, Slot};
 use crate::app::filter::Filter;
 use crate::app::geometry;
 use crate::app::keymap::Effect as Harm;
-use crate::app::list::{List, Motion, Row, Sort};
+use crate::app::list::{List, Motion};
 use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
 use crate::app::screens::help::Entry;
 use crate::app::screens::pager::Language;
-use crate::app::screens::{Pane, Screen, cluster, errors, experiments, pager, run, settings, templates};
+use crate::app::screens::{Pane, Screen, cluster, experiments, pager, run, settings};
 use crate::app::settings::Settings;
 use crate::app::state::{PromptKind, State};
 use crate::app::{questions, templates as files};
@@ -142,75 +143,6 @@ fn back(state: &mut State, effects: &mut Effects) {
         state.leave();
     } else {
         state.refresh();
-    }
-}
-
-/// What all lists have in common, whatever their rows are.
-pub(super) trait AnyList {
-    fn go(&mut self, motion: Motion, visible: usize);
-    fn select(&mut self, index: usize, visible: usize);
-    fn offset(&self) -> usize;
-    fn filter(&self) -> &Filter;
-    fn set_filter(&mut self, filter: Filter);
-    fn sort(&mut self) -> &mut Sort;
-}
-
-impl<T: Row> AnyList for List<T> {
-    fn go(&mut self, motion: Motion, visible: usize) {
-        Self::go(self, motion, visible);
-    }
-
-    fn select(&mut self, index: usize, visible: usize) {
-        Self::select(self, index, visible);
-    }
-
-    fn offset(&self) -> usize {
-        self.offset
-    }
-
-    fn filter(&self) -> &Filter {
-        &self.filter
-    }
-
-    fn set_filter(&mut self, filter: Filter) {
-        self.filter = filter;
-    }
-
-    fn sort(&mut self) -> &mut Sort {
-        &mut self.sort
-    }
-}
-
-/// The list of this pane.
-pub(super) fn list_of(state: &mut State, pane: Pane) -> Option<&mut dyn AnyList> {
-    Some(match pane {
-        Pane::Nodes => &mut state.cluster.nodes,
-        Pane::Pods => &mut state.cluster.pods,
-        Pane::Experiments => &mut state.experiments.list,
-        Pane::Templates => &mut state.templates.list,
-        Pane::Targets => &mut state.run.targets,
-        Pane::Help => &mut state.help.list,
-        Pane::Settings => &mut state.settings_screen.list,
-        Pane::Errors => &mut state.errors.list,
-        Pane::Details | Pane::Summary | Pane::Timeline | Pane::Text => return None,
-    })
-}
-
-/// The list that the keys act on.
-pub(super) fn list(state: &mut State) -> Option<&mut dyn AnyList> {
-    list_of(state, state.focus())
-}
-
-/// The columns of the list that the keys act on.
-const fn columns(pane: Pane) -> usize {
-    match pane {
-        Pane::Nodes => cluster::NODE_COLUMNS.len(),
-        Pane::Pods => cluster::POD_COLUMNS.len(),
-        Pane::Experiments => experiments::COLUMNS.len(),
-        Pane::Templates => templates::COLUMNS.len(),
-        Pane::Targets => run::COLUMNS.len(),
-        Pane::Errors => errors::COLUMNS.len(),
-        _ => 1,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The line at the bottom: commands, filters, searches.
 
 use super::Effects;
-use super::act::{self, if_possible, list, namespaces, plan, save};
+use super::act::{self, if_possible, namespaces, plan, save};
+use super::lists::list;
 use crate::app::action::Action;
 use crate::app::commands::{self, COMMANDS, Run};
 use crate::app::effect::{Effect, Request};

@@ -3,6 +3,7 @@
 mod act;
 mod arrive;
 mod command;
+mod lists;
 mod mouse;
 mod press;
 

@@ -1,6 +1,6 @@
 //! The mouse: a click selects a row and the list that it is in; a click on the selected row opens it.
 
-use super::{Effects, act};
+use super::{Effects, act, lists};
 use crate::app::geometry;
 use crate::app::list::Motion;
 use crate::app::screens::{Pane, Screen};
@@ -32,11 +32,11 @@ pub(super) fn click(state: &mut State, x: u16, y: u16, effects: &mut Effects) {
     focus(state, pane);
     let Some(row) = (y - area.y).checked_sub(ABOVE).map(usize::from) else { return };
     let visible = geometry::rows(state, pane);
-    let Some(list) = act::list_of(state, pane) else { return };
+    let Some(list) = lists::of(state, pane) else { return };
     let index = list.offset() + row;
     let before = selected(state, pane);
     if row < visible
-        && let Some(list) = act::list_of(state, pane)
+        && let Some(list) = lists::of(state, pane)
     {
         list.select(index, visible);
     }

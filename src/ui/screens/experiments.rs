@@ -110,7 +110,7 @@ pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
 /// What can be said of an experiment from its object alone.
 fn said(
     overview: &Overview,
-    object: &kube::core::DynamicObject,
+    object: &kube::api::DynamicObject,
     width: u16,
     canvas: &Canvas<'_>,
 ) -> Vec<(Role, String)> {
@@ -143,7 +143,7 @@ fn said(
     rows
 }
 
-fn mode(object: &kube::core::DynamicObject) -> String {
+fn mode(object: &kube::api::DynamicObject) -> String {
     let text = |path: &str| object.data.pointer(path).and_then(serde_json::Value::as_str);
     match (text("/spec/mode"), text("/spec/value")) {
         (Some(mode), Some(value)) => format!("{mode} {value}"),

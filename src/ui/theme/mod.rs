@@ -163,7 +163,12 @@ impl Theme {
             | Role::SelectedDim => Modifier::empty(),
             other => other.modifier(),
         };
-        style.add_modifier(kept)
+        // Sixteen colours are too few to tell the two apart on every ground.
+        let extra = match (self.depth, role) {
+            (Depth::Ansi16, Role::Injected) => Modifier::UNDERLINED,
+            _ => Modifier::empty(),
+        };
+        style.add_modifier(kept | extra)
     }
 
     /// The ground that everything stands on.
