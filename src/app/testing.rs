@@ -122,14 +122,18 @@ impl Console {
     /// An experiment comes, or changes.
     pub fn experiment(&mut self, object: &Value) -> &mut Self {
         let kind = object.pointer("/kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Ok(object) = serde_json::from_value(object.clone()) else { return self };
+        let object = serde_json::from_value(object.clone());
+        debug_assert!(object.is_ok(), "{:?}", object.err());
+        let Ok(object) = object else { return self };
         let delta = Delta { upserted: vec![Arc::new(Experiment(object))], ..Delta::default() };
         self.change(Batch { experiments: [(kind, delta)].into(), ..Batch::default() })
     }
 
     /// The part of a node in an experiment comes, or changes.
     pub fn part(&mut self, object: &Value) -> &mut Self {
-        let Ok(injection) = serde_json::from_value(object.clone()) else { return self };
+        let injection = serde_json::from_value(object.clone());
+        debug_assert!(injection.is_ok(), "{:?}", injection.err());
+        let Ok(injection) = injection else { return self };
         let injections = Delta { upserted: vec![Arc::new(Part(injection))], ..Delta::default() };
         self.change(Batch { injections, ..Batch::default() })
     }
@@ -290,6 +294,13 @@ pub fn invalid() -> Value {
 pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
     let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
         "selectorKey": if is_peer { ".Target" } else { "." }});
+    let mut injected = target.clone();
+    injected["phase"] = json!("Injected");
+    injected["since"] = json!(after_noon(-10));
+    injected["evidence"] = json!(
+        "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, \
+         addresses 2"
+    );
     json!({
         "apiVersion": "squall.dev/v1alpha1", "kind": "Injection",
         "metadata": {"name": format!("networkchaos-1-{node}-{pod}"), "namespace": "squall-system",
@@ -301,8 +312,7 @@ pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
         },
         "status": {
             "observedRun": 1, "startedAt": after_noon(-10), "wanted": "Present", "interruptions": 0,
-            "targets": [{"target": target, "phase": "Injected", "since": after_noon(-10),
-                "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, addresses 2"}],
+            "targets": [injected],
         },
     })
 }
