@@ -141,14 +141,11 @@ impl Console {
     /// The delay of the tutorial, injected on its three targets ten seconds before noon, for a minute.
     pub fn with_delay(&mut self) -> &mut Self {
         self.experiment(&delay());
-        for (node, target, is_peer) in [
-            ("machine2", "server-app-698785988d-6xszv", false),
-            ("machine3", "server-app-698785988d-bnq84", false),
-            ("machine3", "mongo-596c7bf7bd-tkwpx", true),
-        ] {
-            self.part(&delay_part(node, target, is_peer));
-        }
-        self
+        self.part(&delay_part("machine2", &[("server-app-698785988d-6xszv", false)]));
+        self.part(&delay_part(
+            "machine3",
+            &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
+        ))
     }
 
     /// What the console asked for last comes, or cannot be had.
@@ -175,8 +172,11 @@ impl Console {
             pods: Delta { upserted: vec![Arc::new(crashing)], ..Delta::default() },
             ..Batch::default()
         });
-        let mut part = delay_part("machine3", "mongo-596c7bf7bd-tkwpx", true);
-        if let Some(target) = part.pointer_mut("/status/targets/0") {
+        let mut part = delay_part(
+            "machine3",
+            &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
+        );
+        if let Some(target) = part.pointer_mut("/status/targets/1") {
             target["phase"] = json!("Failed");
             target["evidence"] = Value::Null;
             target["error"] = json!(
@@ -262,6 +262,7 @@ pub fn delay() -> Value {
         "metadata": {"name": "network-delay", "namespace": "default", "uid": "uid-delay", "resourceVersion": "7",
             "creationTimestamp": after_noon(-11)},
         "spec": {"action": "delay", "mode": "all", "selector": {"labelSelectors": {"app": "server-app"}},
+            "target": {"mode": "all", "selector": {"labelSelectors": {"app": "mongo"}}}, "direction": "to",
             "delay": {"latency": "150ms", "jitter": "10ms", "correlation": "25"}, "duration": "1m"},
         "status": {
             "conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": "True"}],
@@ -290,29 +291,34 @@ pub fn invalid() -> Value {
     })
 }
 
-/// The part of a node in the delay of the tutorial.
-pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
-    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
-        "selectorKey": if is_peer { ".Target" } else { "." }});
-    let mut injected = target.clone();
-    injected["phase"] = json!("Injected");
-    injected["since"] = json!(after_noon(-10));
-    injected["evidence"] = json!(
-        "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, \
-         addresses 2"
-    );
+/// The part of a node in the delay of the tutorial; of each pod on it whether it is the other end.
+pub fn delay_part(node: &str, pods: &[(&str, bool)]) -> Value {
+    let target = |(pod, is_peer): &(&str, bool)| {
+        json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
+            "selectorKey": if *is_peer { ".Target" } else { "." }})
+    };
+    let injected = |pod: &(&str, bool)| {
+        let mut injected = target(pod);
+        injected["phase"] = json!("Injected");
+        injected["since"] = json!(after_noon(-10));
+        injected["evidence"] = json!(
+            "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: \
+             rules 3, addresses 2"
+        );
+        injected
+    };
     json!({
         "apiVersion": "squall.dev/v1alpha1", "kind": "Injection",
-        "metadata": {"name": format!("networkchaos-1-{node}-{pod}"), "namespace": "squall-system",
-            "uid": format!("uid-{node}-{pod}")},
+        "metadata": {"name": format!("networkchaos-1-{node}"), "namespace": "squall-system",
+            "uid": format!("uid-part-{node}")},
         "spec": {
             "experiment": {"kind": "NetworkChaos", "namespace": "default", "name": "network-delay", "uid": "uid-delay"},
-            "node": node, "targets": [target], "fault": {}, "paused": false, "run": 1, "remaining": "1m",
-            "notAfter": after_noon(3600), "lease": "30s",
+            "node": node, "targets": pods.iter().map(target).collect::<Vec<_>>(), "fault": {}, "paused": false,
+            "run": 1, "remaining": "1m", "notAfter": after_noon(3600), "lease": "30s",
         },
         "status": {
             "observedRun": 1, "startedAt": after_noon(-10), "wanted": "Present", "interruptions": 0,
-            "targets": [injected],
+            "targets": pods.iter().map(injected).collect::<Vec<_>>(),
         },
     })
 }

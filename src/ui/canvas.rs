@@ -49,6 +49,7 @@ impl Canvas<'_> {
         }
         let room = width.min(bounds.right() - x);
         let harmless = text::harmless(text);
+        let harmless = if self.theme.is_ascii() { text::ascii(&harmless) } else { harmless };
         let ellipsis = self.theme.glyph(Glyph::Ellipsis);
         let shown = text::truncate(&harmless, usize::from(room), text::Elide::End, ellipsis);
         let (end, _) = self.buffer.set_stringn(x, y, shown, usize::from(room), style);
@@ -110,8 +111,8 @@ pub struct Frame<'a> {
     pub corner: &'a str,
     /// Whether the keys act on what is in it.
     pub focus: bool,
-    /// At the bottom: what is wrong with what is in it, and how bad that is.
-    pub wrong: Option<(Role, String)>,
+    /// At the bottom: what is wrong with what is in it and how bad that is, or more about the selected row.
+    pub foot: Option<(Role, String)>,
 }
 
 impl Frame<'_> {
@@ -146,7 +147,7 @@ impl Frame<'_> {
             put(x, y, symbol);
         }
         self.labels(canvas, area);
-        Area { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 }
+        area.inside()
     }
 
     fn labels(&self, canvas: &mut Canvas<'_>, area: Area) {
@@ -163,9 +164,9 @@ impl Frame<'_> {
             let style = canvas.theme.style(if self.focus { Role::Title } else { Role::Dim });
             canvas.text(area.x + 1, area.y, room, &format!(" {} ", self.title), style);
         }
-        if let Some((role, wrong)) = &self.wrong {
+        if let Some((role, text)) = &self.foot {
             let style = canvas.theme.style(*role);
-            canvas.text(area.x + 2, area.y + area.height - 1, room, &format!(" {wrong} "), style);
+            canvas.text(area.x + 2, area.y + area.height - 1, room, &format!(" {text} "), style);
         }
     }
 }

@@ -255,7 +255,8 @@ pub fn pages() -> Vec<Page> {
     }))];
     settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
         (theme.name(), with(normal(), |console| {
-            console.press("5").state.look.theme = theme;
+            console.state.look.theme = theme;
+            console.press("5");
         }))
     }));
     let errors = vec![

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Pane, Screen};
+use crate::api::PROTECTED_NAMESPACES;
 use crate::app::effect::ObjectRef;
 use crate::app::geometry;
 use crate::app::list::{List, Sort};
 use crate::app::state::State;
 use crate::app::store::{NodeRow, PodRow};
 
-/// The columns of the list of pods.
+/// The columns of the list of pods; RST are restarts.
 pub const POD_COLUMNS: [&str; 9] =
-    ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "FAULTS", "NODE", "ADDRESS", "AGE"];
+    ["NAMESPACE", "NAME", "READY", "STATUS", "RST", "FAULTS", "NODE", "ADDRESS", "AGE"];
 
 /// The columns of the list of nodes.
 pub const NODE_COLUMNS: [&str; 6] = ["NAME", "STATUS", "PODS", "VERSION", "ADDRESS", "AGE"];
@@ -111,13 +112,19 @@ fn faults(state: &State) -> BTreeMap<String, Vec<String>> {
 fn ordered(sort: Sort, order: Ordering, one: &PodRow, other: &PodRow) -> Ordering {
     let order = if sort.descending { order.reverse() } else { order };
     order
-        .then_with(|| one.namespace.cmp(&other.namespace))
+        .then_with(|| place(one).cmp(&place(other)))
         .then_with(|| one.name.cmp(&other.name))
         .then_with(|| one.uid.cmp(&other.uid))
 }
 
+/// Where a pod stands in the order of namespaces: the system's own, whose pods no fault is for, come last.
+fn place(pod: &PodRow) -> (bool, &str) {
+    (PROTECTED_NAMESPACES.contains(&pod.namespace.as_str()), &pod.namespace)
+}
+
 fn compare_pods(column: usize, one: &PodRow, other: &PodRow, faults: &dyn Fn(&PodRow) -> usize) -> Ordering {
     match column {
+        0 => place(one).cmp(&place(other)),
         1 => one.name.cmp(&other.name),
         2 => one.ready.cmp(&other.ready),
         3 => one.status.cmp(&other.status),
