@@ -55,7 +55,7 @@ impl Area {
     /// in which the selected row is written out; none where it is too low.
     pub fn with_reading(self) -> (Self, Self) {
         let inside = self.inside();
-        let lines = if inside.height < 5 { 0 } else { (inside.height * 2 / 5).min(MOST_READING) };
+        let lines = if inside.height < 5 { 0 } else { (inside.height * 2).div_ceil(5).min(MOST_READING) };
         inside.split_top(inside.height - lines)
     }
 
@@ -186,7 +186,7 @@ fn run(state: &State, body: Area) -> Vec<(Pane, Area)> {
     if body.width >= 140 {
         let (targets, timeline) = rest.split_left(rest.width / 5 * 3);
         vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
-    } else if rest.height >= 10 {
+    } else if rest.height >= 14 {
         let (targets, timeline) = rest.split_top(rest.height / 5 * 3);
         vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
     } else {

@@ -205,7 +205,9 @@ impl Console {
         let trouble =
             Trouble::new("the API server does not answer").cure("the console goes on trying by itself");
         let since = self.now;
-        for topic in [Topic::Pods, Topic::Nodes, Topic::Injections, Topic::Experiments("NetworkChaos".to_owned())] {
+        for topic in
+            [Topic::Pods, Topic::Nodes, Topic::Injections, Topic::Experiments("NetworkChaos".to_owned())]
+        {
             self.happen(Event::Linked { topic, link: Link::Lost { since, trouble: trouble.clone() } });
         }
         self.press("esc").wait(seconds * 1_000)

@@ -31,21 +31,25 @@ pub(super) fn header(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let place_at = mode_at.saturating_sub(place_width);
     let style = canvas.theme.style(Role::Text);
     canvas.text(place_at, area.y, place_width, &place, style);
-    // Both ends of where we are tell something.
     let (title, subject) = way(state);
     let left = place_at.saturating_sub(area.x + 1);
-    let style = canvas.theme.style(Role::Accent);
-    let mut x = area.x + canvas.text(area.x, area.y, left, title, style);
-    if let Some(subject) = subject {
-        let into = format!(" {} ", canvas.theme.glyph(Glyph::Into));
+    let into = format!(" {} ", canvas.theme.glyph(Glyph::Into));
+    let mut x = area.x;
+    // Where both have no room, what it is about says more.
+    let has_room = |subject: &String| columns(title) + columns(&into) + columns(subject) <= left;
+    if subject.as_ref().is_none_or(has_room) {
+        let style = canvas.theme.style(Role::Accent);
+        x += canvas.text(x, area.y, left, title, style);
         let style = canvas.theme.style(Role::Dim);
-        x += canvas.text(x, area.y, (area.x + left).saturating_sub(x), &into, style);
-        let room = (area.x + left).saturating_sub(x);
-        let ellipsis = canvas.theme.glyph(Glyph::Ellipsis);
-        let shown = text::truncate(&subject, usize::from(room), Elide::Middle, ellipsis);
-        let style = canvas.theme.style(Role::Text);
-        canvas.text(x, area.y, room, &shown, style);
+        let into = if subject.is_some() { into.as_str() } else { "" };
+        x += canvas.text(x, area.y, (area.x + left).saturating_sub(x), into, style);
     }
+    let room = (area.x + left).saturating_sub(x);
+    let subject = subject.unwrap_or_default();
+    let ellipsis = canvas.theme.glyph(Glyph::Ellipsis);
+    let shown = text::truncate(&subject, usize::from(room), Elide::Middle, ellipsis);
+    let style = canvas.theme.style(Role::Text);
+    canvas.text(x, area.y, room, &shown, style);
 }
 
 /// What the way to here keeps on the first line, in columns, however long the name of the world is.
@@ -147,8 +151,8 @@ fn running(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
     let separator = canvas.theme.glyph(Glyph::Separator);
     let glyph = canvas.theme.glyph(theme::of_experiment(&first.phase).glyph);
     let count = match active.len() {
-        1 => "1 experiment".to_owned(),
-        count => format!("{count} experiments"),
+        1 => String::new(),
+        count => format!("{count} experiments {separator} "),
     };
     let stop = if state.read_only { String::new() } else { format!(" {separator} ! stops all") };
     let targets = first.targets.map(|targets| {
@@ -157,12 +161,7 @@ fn running(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
     });
     Some((
         Role::Banner,
-        format!(
-            "{glyph} {count} {separator} {} {}{} {left}{stop}",
-            first.name,
-            first.phase,
-            targets.unwrap_or_default()
-        ),
+        format!("{glyph} {count}{} {}{} {left}{stop}", first.name, first.phase, targets.unwrap_or_default()),
     ))
 }
 

@@ -61,12 +61,11 @@ pub(super) fn popup(popup: &Popup, canvas: &mut Canvas<'_>, screen: Area) {
 }
 
 fn confirm(question: &Confirm, canvas: &mut Canvas<'_>, screen: Area) {
-    let mut text = lines(&question.lines);
+    let text = lines(&question.lines);
     let mut typed = None;
     let pairs: &[_] = match (&question.typed, &question.turning) {
         (Some(wanted), _) => {
-            text.push((Role::Warn, format!("These are many. Type {} to go on:", wanted.word)));
-            typed = Some(format!("> {}", wanted.input.text));
+            typed = Some(format!("These are many. Type {}: {}", wanted.word, wanted.input.text));
             &[("enter", "yes, once it is typed"), ("esc", "no")]
         }
         (None, Some(_)) => &[("enter", "do it"), ("+", "more"), ("-", "less"), ("esc", "leave it")],

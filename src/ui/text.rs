@@ -299,9 +299,12 @@ mod tests {
 
     #[test]
     fn ascii_is_as_wide_as_what_it_stands_for() {
-        for (text, plain) in
-            [("150ms ±10ms → 1s", "150ms ~10ms > 1s"), ("×3", "x3"), ("日e\u{301}!", "???!"), ("plain", "plain")]
-        {
+        for (text, plain) in [
+            ("150ms ±10ms → 1s", "150ms ~10ms > 1s"),
+            ("×3", "x3"),
+            ("日e\u{301}!", "???!"),
+            ("plain", "plain"),
+        ] {
             assert_eq!((ascii(text).as_ref(), width(text)), (plain, width(plain)));
         }
     }

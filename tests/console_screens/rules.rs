@@ -23,7 +23,12 @@ fn no_size_is_too_odd() {
             for width in (1..=200).step_by(7).chain([59, 60, 99, 100, 139, 140]) {
                 for height in (1..=60).step_by(5).chain([15, 17]) {
                     let buffer = drawn(&console.resize(width, height).state);
-                    assert_eq!((buffer.area.width, buffer.area.height), (width, height), "{} {state}", page.name);
+                    assert_eq!(
+                        (buffer.area.width, buffer.area.height),
+                        (width, height),
+                        "{} {state}",
+                        page.name
+                    );
                 }
             }
         }

@@ -93,19 +93,35 @@ fn timeline(failed: bool) -> Loaded {
     };
     let mut happenings = vec![
         happening(-11, "Normal", "Selected", "selected 2 pods, and 1 at the other end", 1),
-        happening(-10, "Normal", "Applied", "injected into default/server-app-698785988d-6xszv on machine2", 1),
-        happening(-10, "Normal", "Applied", "injected into default/server-app-698785988d-bnq84 on machine3", 1),
+        happening(
+            -10,
+            "Normal",
+            "Applied",
+            "injected into default/server-app-698785988d-6xszv on machine2",
+            1,
+        ),
+        happening(
+            -10,
+            "Normal",
+            "Applied",
+            "injected into default/server-app-698785988d-bnq84 on machine3",
+            1,
+        ),
     ];
     if failed {
-        let message = "cannot inject into default/mongo-596c7bf7bd-tkwpx: the kernel of machine3 has no sch_netem";
+        let message =
+            "cannot inject into default/mongo-596c7bf7bd-tkwpx: the kernel of machine3 has no sch_netem";
         happenings.push(happening(-2, "Warning", "Failed", message, 4));
     }
-    Loaded::Timeline { of: squall::app::effect::ObjectRef {
-        kind: "NetworkChaos".to_owned(),
-        namespace: Some("default".to_owned()),
-        name: "network-delay".to_owned(),
-        uid: "uid-delay".to_owned(),
-    }, happenings }
+    Loaded::Timeline {
+        of: squall::app::effect::ObjectRef {
+            kind: "NetworkChaos".to_owned(),
+            namespace: Some("default".to_owned()),
+            name: "network-delay".to_owned(),
+            uid: "uid-delay".to_owned(),
+        },
+        happenings,
+    }
 }
 
 fn run() -> Page {
@@ -125,7 +141,8 @@ fn run() -> Page {
     let gone = with(open(normal(), false), |console| {
         let removed = vec!["uid-delay".to_owned()];
         let delta = Delta { removed, ..Delta::default() };
-        console.change(Batch { experiments: [("NetworkChaos".to_owned(), delta)].into(), ..Batch::default() });
+        console
+            .change(Batch { experiments: [("NetworkChaos".to_owned(), delta)].into(), ..Batch::default() });
     });
     let no_events = with(normal(), |console| {
         console.press("2 enter").answer(Err(forbidden("cannot list events in default")));
@@ -133,18 +150,24 @@ fn run() -> Page {
     Page {
         name: "run",
         scenes: vec![
-            ("empty", with(normal(), |console| {
-                console.state.screen = squall::app::screens::Screen::Run;
-            })),
+            (
+                "empty",
+                with(normal(), |console| {
+                    console.state.screen = squall::app::screens::Screen::Run;
+                }),
+            ),
             ("waiting", waiting),
             ("normal", open(normal(), false)),
             ("failing", open(failing(), true)),
             ("invalid", invalid),
             ("no events", no_events),
             ("gone", gone),
-            ("stale", with(open(normal(), false), |console| {
-                console.lost(12);
-            })),
+            (
+                "stale",
+                with(open(normal(), false), |console| {
+                    console.lost(12);
+                }),
+            ),
         ],
     }
 }
@@ -193,21 +216,33 @@ fn pager() -> Page {
     Page {
         name: "pager",
         scenes: vec![
-            ("loading", with(normal(), |console| {
-                console.press("y");
-            })),
+            (
+                "loading",
+                with(normal(), |console| {
+                    console.press("y");
+                }),
+            ),
             ("nothing", loaded("y", Ok(Loaded::Text(String::new())))),
             ("yaml", loaded("y", text())),
-            ("searched", with(loaded("y", text()), |console| {
-                console.press("/").type_text("mongo").press("enter");
-            })),
-            ("wrapped", with(loaded("y", text()), |console| {
-                console.press("w");
-            })),
+            (
+                "searched",
+                with(loaded("y", text()), |console| {
+                    console.press("/").type_text("mongo").press("enter");
+                }),
+            ),
+            (
+                "wrapped",
+                with(loaded("y", text()), |console| {
+                    console.press("w");
+                }),
+            ),
             ("failed", loaded("y", Err(forbidden("cannot get pods/mongo-596c7bf7bd-tkwpx")))),
-            ("template", with(normal(), |console| {
-                console.press("3 enter");
-            })),
+            (
+                "template",
+                with(normal(), |console| {
+                    console.press("3 enter");
+                }),
+            ),
         ],
     }
 }
@@ -227,13 +262,19 @@ fn logs() -> Page {
         name: "logs",
         scenes: vec![
             ("following", open(Ok(Loaded::Lines(lines())))),
-            ("standing", with(open(Ok(Loaded::Lines(lines()))), |console| {
-                console.press("k k");
-            })),
+            (
+                "standing",
+                with(open(Ok(Loaded::Lines(lines()))), |console| {
+                    console.press("k k");
+                }),
+            ),
             ("nothing", open(Ok(Loaded::Lines(Vec::new())))),
-            ("broken", with(open(Ok(Loaded::Lines(lines()))), |console| {
-                console.answer(Err(Trouble::new("the connection broke").cure("ctrl-r asks again")));
-            })),
+            (
+                "broken",
+                with(open(Ok(Loaded::Lines(lines()))), |console| {
+                    console.answer(Err(Trouble::new("the connection broke").cure("ctrl-r asks again")));
+                }),
+            ),
         ],
     }
 }
@@ -241,56 +282,106 @@ fn logs() -> Page {
 /// Every screen.
 pub fn pages() -> Vec<Page> {
     let mut cluster = states("");
-    cluster.push(("nodes", with(normal(), |console| {
-        console.press("tab j");
-    })));
-    cluster.push(("one node", with(normal(), |console| {
-        console.press("tab j enter");
-    })));
-    cluster.push(("filtered away", with(normal(), |console| {
-        console.press("/").type_text("nothing-like-it").press("enter");
-    })));
-    let mut settings = vec![("normal", with(normal(), |console| {
-        console.press("5");
-    }))];
-    settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
-        (theme.name(), with(normal(), |console| {
-            console.state.look.theme = theme;
+    cluster.push((
+        "nodes",
+        with(normal(), |console| {
+            console.press("tab j");
+        }),
+    ));
+    cluster.push((
+        "one node",
+        with(normal(), |console| {
+            console.press("tab j enter");
+        }),
+    ));
+    cluster.push((
+        "filtered away",
+        with(normal(), |console| {
+            console.press("/").type_text("nothing-like-it").press("enter");
+        }),
+    ));
+    let mut settings = vec![(
+        "normal",
+        with(normal(), |console| {
             console.press("5");
-        }))
+        }),
+    )];
+    settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
+        (
+            theme.name(),
+            with(normal(), |console| {
+                console.state.look.theme = theme;
+                console.press("5");
+            }),
+        )
     }));
     let errors = vec![
-        ("nothing", with(normal(), |console| {
-            console.press("4");
-        })),
-        ("several", with(failing(), |console| {
-            console.happen(Event::Noted {
-                severity: squall::app::notice::Severity::Good,
-                trouble: Trouble::new("networkchaos.chaos-mesh.org/network-delay paused"),
-            });
-            console.wait(90_000);
-            let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
-            console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
-            console.press("esc 4");
-        })),
+        (
+            "nothing",
+            with(normal(), |console| {
+                console.press("4");
+            }),
+        ),
+        (
+            "several",
+            with(failing(), |console| {
+                console.happen(Event::Noted {
+                    severity: squall::app::notice::Severity::Good,
+                    trouble: Trouble::new("networkchaos.chaos-mesh.org/network-delay paused"),
+                });
+                console.wait(90_000);
+                let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
+                console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
+                console.press("esc 4");
+            }),
+        ),
     ];
     vec![
         Page { name: "cluster", scenes: cluster },
         Page { name: "experiments", scenes: states("2") },
-        Page { name: "templates", scenes: vec![
-            ("normal", with(normal(), |console| { console.press("3"); })),
-            ("filtered away", with(normal(), |console| {
-                console.press("3 /").type_text("nothing-like-it").press("enter");
-            })),
-        ] },
+        Page {
+            name: "templates",
+            scenes: vec![
+                (
+                    "normal",
+                    with(normal(), |console| {
+                        console.press("3");
+                    }),
+                ),
+                (
+                    "filtered away",
+                    with(normal(), |console| {
+                        console.press("3 /").type_text("nothing-like-it").press("enter");
+                    }),
+                ),
+            ],
+        },
         run(),
         pager(),
         logs(),
-        Page { name: "help", scenes: vec![
-            ("cluster", with(normal(), |console| { console.press("?"); })),
-            ("run", with(normal(), |console| { console.press("2 enter ? G"); })),
-            ("searched", with(normal(), |console| { console.press("? /").type_text("stop"); })),
-        ] },
+        Page {
+            name: "help",
+            scenes: vec![
+                (
+                    "cluster",
+                    with(normal(), |console| {
+                        console.press("?");
+                    }),
+                ),
+                (
+                    "run",
+                    with(normal(), |console| {
+                        console.press("2 enter ? G");
+                    }),
+                ),
+                (
+                    "searched",
+                    with(normal(), |console| {
+                        console.press("? /").type_text("stop");
+                    }),
+                ),
+            ],
+        },
         Page { name: "settings", scenes: settings },
         Page { name: "errors", scenes: errors },
         popups(),
@@ -300,8 +391,10 @@ pub fn pages() -> Vec<Page> {
 
 /// A report of whom an experiment would hit.
 fn plan(targets: usize, refused: bool) -> Loaded {
-    let on_target = |number: usize| serde_json::json!({"pod": format!("default/server-app-698785988d-{number:05}"),
-        "selectorKey": ".", "addresses": [], "changes": []});
+    let on_target = |number: usize| {
+        serde_json::json!({"pod": format!("default/server-app-698785988d-{number:05}"),
+        "selectorKey": ".", "addresses": [], "changes": []})
+    };
     let targets: Vec<_> = (1..=targets).map(on_target).collect();
     let report = serde_json::json!({
         "experiment": "networkchaos.chaos-mesh.org/network-delay", "namespace": "default", "action": "delay",
@@ -347,23 +440,61 @@ fn popups() -> Page {
             ("launch", launch(3, false)),
             ("launch refused", launch(3, true)),
             ("typed", typed),
-            ("waiting", with(normal(), |console| { console.press("3 L"); })),
+            (
+                "waiting",
+                with(normal(), |console| {
+                    console.press("3 L");
+                }),
+            ),
             ("stop", on_run("S")),
             ("turn", on_run("+ +")),
             ("halt", on_run("!")),
-            ("halt nothing", with(Console::playground(), |console| { console.press("!"); })),
-            ("release", with(normal(), |console| { console.halted().press("g R"); })),
+            (
+                "halt nothing",
+                with(Console::playground(), |console| {
+                    console.press("!");
+                }),
+            ),
+            (
+                "release",
+                with(normal(), |console| {
+                    console.halted().press("g R");
+                }),
+            ),
             ("failed", failed),
-            ("namespace", with(normal(), |console| { console.press("n j"); })),
-            ("which key", with(normal(), |console| { console.press("g").wait(400); })),
-            ("filter", with(normal(), |console| { console.press("/").type_text("mon"); })),
-            ("command", with(normal(), |console| { console.press(":").type_text("exp"); })),
-            ("toast", with(normal(), |console| {
-                console.happen(Event::Noted {
-                    severity: squall::app::notice::Severity::Error,
-                    trouble: forbidden("cannot pause networkchaos.chaos-mesh.org/network-delay"),
-                });
-            })),
+            (
+                "namespace",
+                with(normal(), |console| {
+                    console.press("n j");
+                }),
+            ),
+            (
+                "which key",
+                with(normal(), |console| {
+                    console.press("g").wait(400);
+                }),
+            ),
+            (
+                "filter",
+                with(normal(), |console| {
+                    console.press("/").type_text("mon");
+                }),
+            ),
+            (
+                "command",
+                with(normal(), |console| {
+                    console.press(":").type_text("exp");
+                }),
+            ),
+            (
+                "toast",
+                with(normal(), |console| {
+                    console.happen(Event::Noted {
+                        severity: squall::app::notice::Severity::Error,
+                        trouble: forbidden("cannot pause networkchaos.chaos-mesh.org/network-delay"),
+                    });
+                }),
+            ),
         ],
     }
 }
@@ -378,15 +509,39 @@ fn banners() -> Page {
     Page {
         name: "banners",
         scenes: vec![
-            ("halted", with(normal(), |console| { console.halted(); })),
-            ("halted and stale", with(stale(), |console| { console.halted(); })),
-            ("read-only", with(normal(), |console| { console.state.read_only = true; })),
-            ("frozen", with(normal(), |console| { console.press("f").wait(5_000); })),
-            ("one namespace, a long world", with(normal(), |console| {
-                "context arn:aws:eks:eu-central-1:123456789012:cluster/production".clone_into(&mut console.state.world.name);
-                console.state.namespace = Some("payments-and-billing-production".to_owned());
-                console.press("2 1");
-            })),
+            (
+                "halted",
+                with(normal(), |console| {
+                    console.halted();
+                }),
+            ),
+            (
+                "halted and stale",
+                with(stale(), |console| {
+                    console.halted();
+                }),
+            ),
+            (
+                "read-only",
+                with(normal(), |console| {
+                    console.state.read_only = true;
+                }),
+            ),
+            (
+                "frozen",
+                with(normal(), |console| {
+                    console.press("f").wait(5_000);
+                }),
+            ),
+            (
+                "one namespace, a long world",
+                with(normal(), |console| {
+                    "context arn:aws:eks:eu-central-1:123456789012:cluster/production"
+                        .clone_into(&mut console.state.world.name);
+                    console.state.namespace = Some("payments-and-billing-production".to_owned());
+                    console.press("2 1");
+                }),
+            ),
             ("mono, ascii", looking(ThemeName::Mono, Charset::Ascii)),
             ("light", looking(ThemeName::Light, Charset::Utf8)),
         ],

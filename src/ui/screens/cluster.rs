@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{age_of, counted, read_out, why_empty, wrong};
+use super::{age_of, beside, counted, read_out, why_empty, wrong};
 use crate::app::geometry::Area;
 use crate::app::screens::Pane;
 use crate::app::screens::cluster::{NODE_COLUMNS, POD_COLUMNS};
@@ -38,7 +38,8 @@ pub(crate) fn nodes(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.cluster.nodes;
     let focus = state.cluster.focus == Pane::Nodes;
     let corner = counted(list, state.data.nodes.len());
-    let frame = Frame { title: "nodes", corner: &corner, focus, foot: wrong(state, &Topic::Nodes) };
+    let title = beside(state, "nodes", Pane::Pods, "pods");
+    let frame = Frame { title: &title, corner: &corner, focus, foot: wrong(state, &Topic::Nodes) };
     let inside = frame.draw(canvas, area);
     let theme = *canvas.theme;
     let row = |index: usize| {
@@ -74,6 +75,7 @@ pub(crate) fn pods(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let corner = counted(list, state.data.pods.len());
     let title =
         state.cluster.node.as_ref().map_or_else(|| "pods".to_owned(), |node| format!("pods on {node}"));
+    let title = beside(state, &title, Pane::Nodes, "nodes");
     // Names that are cut in the list are whole here.
     let selected = || list.current().map(|pod| (Role::Dim, format!("{}/{}", pod.namespace, pod.name)));
     let foot = wrong(state, &Topic::Pods).or_else(selected);
@@ -176,7 +178,8 @@ fn about_pod(state: &State, pod: &PodRow, canvas: &Canvas<'_>) -> Vec<(Role, Str
         for target in targets.filter(|target| target.target.uid == pod.uid) {
             let phase = format!("{:?}", target.phase);
             let shown = theme::of_target(&phase);
-            let said = target.error.as_deref().or(target.evidence.as_deref()).unwrap_or("nothing was read back yet");
+            let said =
+                target.error.as_deref().or(target.evidence.as_deref()).unwrap_or("nothing was read back yet");
             let glyph = canvas.theme.glyph(shown.glyph);
             rows.push((shown.role, format!("{glyph} {phase} {}: {said}", part.0.spec.experiment.name)));
         }

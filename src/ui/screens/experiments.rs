@@ -25,8 +25,10 @@ const SHOWN: [Column; 8] = [
 /// What is wrong with the first kind of experiments that is not live.
 fn what_is_wrong(state: &State) -> Option<(Role, String)> {
     let topics = state.data.links.iter().map(|(topic, _)| topic);
-    let mut of_experiments =
-        topics.filter(|topic| matches!(topic, Topic::Experiments(_))).map(|topic| wrong(state, topic)).peekable();
+    let mut of_experiments = topics
+        .filter(|topic| matches!(topic, Topic::Experiments(_)))
+        .map(|topic| wrong(state, topic))
+        .peekable();
     if of_experiments.peek().is_none() {
         return Some(asking());
     }

@@ -23,11 +23,7 @@ pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         let Some(row) = list.rows.get(index) else { return Vec::new() };
         let (key, text) =
             if row.why_not.is_some() { (Role::Dim, Role::Dim) } else { (Role::Key, Role::Text) };
-        vec![
-            Span::new(key, row.keys.clone()),
-            Span::new(text, row.help),
-            Span::new(Role::Dim, place(row)),
-        ]
+        vec![Span::new(key, row.keys.clone()), Span::new(text, row.help), Span::new(Role::Dim, place(row))]
     };
     Table {
         columns: &COLUMNS,

@@ -13,8 +13,9 @@ pub(super) mod templates;
 use super::canvas::Canvas;
 use super::text;
 use super::theme::Role;
-use crate::app::geometry::Area;
+use crate::app::geometry::{self, Area};
 use crate::app::list::List;
+use crate::app::screens::Pane;
 use crate::app::state::State;
 use crate::app::store::{Link, Topic};
 use crate::report::age;
@@ -39,6 +40,11 @@ fn wrong(state: &State, topic: &Topic) -> Option<(Role, String)> {
             Some((Role::Danger, format!("stale {age}: {}", trouble.whole())))
         }
     }
+}
+
+/// The title of a pane, with the way to the other one where that has no room beside it.
+fn beside(state: &State, title: &str, other: Pane, word: &str) -> String {
+    if geometry::pane(state, other).is_some() { title.to_owned() } else { format!("{title} (tab: {word})") }
 }
 
 /// That nothing was heard yet.

@@ -8,8 +8,8 @@
 //! ╭ targets ──╮ ╭ timeline ──╮
 //! ```
 
-use super::{counted, spec};
 use super::experiments::{remaining, targets as target_counts};
+use super::{beside, counted, spec};
 use crate::api::GoDuration;
 use crate::app::geometry::Area;
 use crate::app::screens::Pane;
@@ -141,7 +141,8 @@ pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     // Once it is deleted nobody says any more how its targets are.
     let gone = state.run.gone;
     let title = if gone { "targets, as last seen" } else { "targets" };
-    Frame { title, corner: &corner, focus, foot: None }.draw(canvas, area);
+    let title = beside(state, title, Pane::Timeline, "timeline");
+    Frame { title: &title, corner: &corner, focus, foot: None }.draw(canvas, area);
     // What does not fit into a row is written out below the list.
     let (rows_area, below) = area.with_reading();
     let theme = *canvas.theme;
@@ -186,7 +187,11 @@ pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         };
         super::read_out(canvas, below, &[(role, said)]);
     } else {
-        let why = if list.filter.is_empty() { "no target yet" } else { "no target matches; Esc takes the filter away" };
+        let why = if list.filter.is_empty() {
+            "no target yet"
+        } else {
+            "no target matches; Esc takes the filter away"
+        };
         super::why_empty(canvas, rows_area, why);
     }
 }
@@ -197,7 +202,8 @@ pub(crate) fn timeline(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let focus = state.run.focus == Pane::Timeline;
     let wrong = state.run.timeline_trouble.as_ref().map(|trouble| (Role::Danger, trouble.whole()));
     let corner = all.len().to_string();
-    let inside = Frame { title: "timeline", corner: &corner, focus, foot: wrong }.draw(canvas, area);
+    let title = beside(state, "timeline", Pane::Targets, "targets");
+    let inside = Frame { title: &title, corner: &corner, focus, foot: wrong }.draw(canvas, area);
     let shown = all.len().saturating_sub(state.run.timeline_offset);
     let first = shown.saturating_sub(usize::from(inside.height));
     for (happening, y) in all.iter().take(shown).skip(first).zip(inside.y..inside.y + inside.height) {

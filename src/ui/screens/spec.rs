@@ -12,9 +12,11 @@ const MAIN: [&str; 5] = ["latency", "loss", "duplicate", "corrupt", "rate"];
 /// The action and its parameters: `delay latency=150ms jitter=10ms`.
 pub(super) fn what(object: &DynamicObject) -> String {
     let Some(spec) = object.data.get("spec") else { return String::new() };
-    let mut words: Vec<String> = spec.get("action").and_then(Value::as_str).map(str::to_owned).into_iter().collect();
+    let mut words: Vec<String> =
+        spec.get("action").and_then(Value::as_str).map(str::to_owned).into_iter().collect();
     for block in BLOCKS.iter().filter_map(|block| spec.get(block)?.as_object()) {
-        let mut fields: Vec<_> = block.iter().filter(|(_, value)| !value.is_object() && !value.is_array()).collect();
+        let mut fields: Vec<_> =
+            block.iter().filter(|(_, value)| !value.is_object() && !value.is_array()).collect();
         fields.sort_by_key(|(name, _)| !MAIN.contains(&name.as_str()));
         words.extend(fields.into_iter().map(|(name, value)| format!("{name}={}", plain(value))));
     }
