@@ -576,5 +576,12 @@ fn namespaces_and_their_tables_are_apart() {
         assert!(matches!(gone, Err(NetNsError::Open { .. })), "{gone:?}");
         let panicked = pair.victim.run_in(|| panic!("on purpose"));
         assert!(matches!(panicked, Err(NetNsError::Panicked { .. })));
+        let here = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let own = here();
+        assert_ne!(pair.victim.visit(here).unwrap(), own);
+        assert_eq!(here(), own, "a visit ends");
+        let visit = std::panic::AssertUnwindSafe(|| pair.victim.visit(|| panic!("on purpose")));
+        assert!(std::panic::catch_unwind(visit).is_err());
+        assert_eq!(here(), own, "also with a panic");
     });
 }

@@ -2,11 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Something that the user can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the table of bindings says what each does")]
-pub enum Action {
+/// Makes the enum and the list of all of its variants from one list of names.
+macro_rules! actions {
+    ($($name:ident),* $(,)?) => {
+        /// Something that the user can ask for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        #[expect(missing_docs, reason = "the table of bindings says what each does")]
+        pub enum Action {
+            $($name),*
+        }
+
+        impl Action {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+actions! {
     // Everywhere.
     Help,
     Command,

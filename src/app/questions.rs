@@ -6,7 +6,7 @@ use super::effect::Deed;
 use super::input::Input;
 use super::list::Row as _;
 use super::popup::{Confirm, Line, Popup, Tone, Turning, Typed};
-use super::screens::experiments::{overview, reference};
+use super::screens::experiments::reference;
 use super::state::State;
 use super::store::Experiment;
 use super::turn;
@@ -51,7 +51,7 @@ pub fn counted(count: usize) -> String {
 /// Pause, resume or stop this experiment?
 pub(super) fn about(state: &State, experiment: &Experiment, deed: Deed) -> Popup {
     let targets = targets(state, experiment);
-    let overview = overview(state, experiment);
+    let overview = experiment.glance();
     let (verb, effect) = match deed {
         Deed::Pause(_) => ("Pause", "The fault is undone on all of them; the remaining time stands still."),
         Deed::Resume(_) => ("Resume", "The fault is injected again on all of them, for the remaining time."),

@@ -122,10 +122,10 @@ impl Console {
     /// An experiment comes, or changes.
     pub fn experiment(&mut self, object: &Value) -> &mut Self {
         let kind = object.pointer("/kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let object = serde_json::from_value(object.clone());
+        let object = serde_json::from_value::<kube::core::DynamicObject>(object.clone());
         debug_assert!(object.is_ok(), "{:?}", object.err());
         let Ok(object) = object else { return self };
-        let delta = Delta { upserted: vec![Arc::new(Experiment(object))], ..Delta::default() };
+        let delta = Delta { upserted: vec![Arc::new(Experiment::from(object))], ..Delta::default() };
         self.change(Batch { experiments: [(kind, delta)].into(), ..Batch::default() })
     }
 
@@ -248,7 +248,7 @@ pub fn pod(name: &str, app: &str, node: &str) -> Arc<PodRow> {
         ready: 1,
         containers: vec![app.to_owned()],
         created: after_noon(-300).parse().ok(),
-        labels: [("app".to_owned(), app.to_owned())].into(),
+        labels: Arc::new([("app".to_owned(), app.to_owned())].into()),
         ..PodRow::default()
     })
 }

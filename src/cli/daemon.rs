@@ -15,9 +15,12 @@ pub(crate) struct Args {
     /// The Node that this machine is
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node: String,
-    /// Where the journal lives
+    /// Where `squall halt --local` leaves its file
     #[arg(long, env = "SQUALL_STATE_DIR", value_name = "FOLDER", default_value = "/var/lib/squall")]
     state_dir: PathBuf,
+    /// Where the journal lives, best in memory: it describes this boot only
+    #[arg(long, env = "SQUALL_RUN_DIR", value_name = "FOLDER", default_value = "/run/squall")]
+    run_dir: PathBuf,
     /// How processes of pods are found
     #[arg(long, env = "SQUALL_FINDER", value_enum, default_value_t = Finder::Cgroup)]
     finder: Finder,
@@ -41,7 +44,8 @@ impl Args {
             Finder::Cgroup => daemon::Finder::Cgroup,
             Finder::Environ => daemon::Finder::Environment,
         };
-        let options = daemon::Options { node: self.node, state_dir: self.state_dir, finder };
+        let Self { node, state_dir, run_dir, .. } = self;
+        let options = daemon::Options { node, state_dir, run_dir, finder };
         daemon::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }

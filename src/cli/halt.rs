@@ -29,7 +29,7 @@ use crate::report::stopped;
 /// back. What a Halt stopped is finished, reason Halted: releasing it starts nothing again. Experiments that are created
 /// while it exists wait, and begin when it is released.
 ///
-/// With --local it works without an API server: a file in the daemon's state folder stops the daemons of this machine.
+/// With --local it works without an API server: a file in the daemons' state folder stops the daemons of this machine.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = format!("Examples:
   squall halt
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// Halt the daemons of this machine, by a file
     #[arg(long)]
     local: bool,
-    /// Where the daemons of this machine keep their state, for --local
+    /// Where the daemons of this machine look for it, for --local
     #[arg(long, env = "SQUALL_STATE_DIR", value_name = "FOLDER", default_value = "/var/lib/squall")]
     state_dir: PathBuf,
     #[command(flatten)]

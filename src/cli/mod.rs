@@ -14,6 +14,7 @@ mod exit;
 mod files;
 mod get;
 mod halt;
+mod keys;
 mod logs;
 mod out;
 mod pause;
@@ -78,6 +79,7 @@ enum Verb {
     Halt(halt::Args),
     Validate(validate::Args),
     Doctor(doctor::Args),
+    Keys(keys::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(completions::Man),
@@ -151,6 +153,7 @@ impl Verb {
             Self::Guardian { folder, parent } => {
                 crate::daemon::guardian::run(&folder, parent).map(|()| Exit::Success).map_err(Failure::new)
             }
+            Self::Keys(args) => args.run(out),
             Self::Completions(args) => args.run(Cli::command(), out),
             Self::Man(args) => args.run(Cli::command(), out),
             Self::Plan(args) => block_on(args.run(world, out)),

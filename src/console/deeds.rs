@@ -1,13 +1,18 @@
 //! What the console changes in the cluster: by the same operations as the command line.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 
 use crate::api::HaltSpec;
 use crate::app::effect::{Deed, ObjectRef};
-use crate::manifest;
+use crate::manifest::{self, Object};
 use crate::operations::{self, Kind, Target, halt};
-use crate::report::{Trouble, Turn};
+use crate::report::{self, Stage, Trouble, Turn};
+
+/// How long an experiment that is over may take to make room for a new one of its name.
+const MAKE_ROOM: Duration = Duration::from_secs(10);
 
 /// Does it, and says what became of it.
 pub(super) async fn perform(client: &Client, deed: &Deed) -> Result<String, Trouble> {
@@ -55,6 +60,20 @@ async fn release(client: &Client) -> Result<String, Trouble> {
     Ok(format!("released {}: experiments can start again", names.join(", ")))
 }
 
+/// Starts the experiment, or changes it in place while it runs. One that is over makes room for it.
+async fn launch(target: &Target, object: &Object) -> Result<&'static str, Trouble> {
+    let failed = |error| Trouble::api(format!("get {}", target.label()), &error);
+    let stored = target.api.get_opt(&target.name).await.map_err(failed)?;
+    let is_over = stored.as_ref().is_some_and(|stored| {
+        matches!(report::stage(&report::status(stored)), Stage::Recovered { .. } | Stage::Invalid(_))
+    });
+    if is_over {
+        target.start(object, MAKE_ROOM).await?;
+        return Ok("started again");
+    }
+    target.apply(object).await.map(report::Change::word)
+}
+
 async fn apply(client: &Client, text: &str, namespace: Option<&str>) -> Result<String, Trouble> {
     let file = manifest::read(text.as_bytes());
     if !file.is_usable() {
@@ -64,8 +83,8 @@ async fn apply(client: &Client, text: &str, namespace: Option<&str>) -> Result<S
     let mut done: Vec<String> = Vec::new();
     for object in &file.objects {
         let target = Target::new(client, object, namespace)?;
-        match target.apply(object).await {
-            Ok(change) => done.push(format!("{} {}", target.label(), change.word())),
+        match launch(&target, object).await {
+            Ok(word) => done.push(format!("{} {word}", target.label())),
             Err(trouble) if done.is_empty() => return Err(trouble),
             Err(trouble) => {
                 let what = format!("{} (done before: {})", trouble.what, done.join(", "));

@@ -89,8 +89,7 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
 
 /// The state before the first event, and what is wrong with the user's configuration.
 fn first_state(options: &Options) -> (State, Option<Trouble>) {
-    let (on_disk, complaint) = files::settings_path()
-        .map_or_else(|| (Settings::default(), None), |path| files::read_settings(&path));
+    let (on_disk, complaint) = super::settings();
     let wanted = &options.look;
     let in_force = Settings {
         theme: wanted.theme.or(on_disk.theme),

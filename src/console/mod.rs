@@ -10,6 +10,7 @@ mod fetch;
 mod files;
 mod input;
 mod lifecycle;
+mod pulse;
 mod session;
 mod slots;
 pub mod terminal;
@@ -18,9 +19,16 @@ mod watch;
 use std::path::PathBuf;
 
 use crate::app::look::{Charset, Depth, ThemeName};
+use crate::app::settings::Settings;
+use crate::report::Trouble;
 use terminal::TerminalError;
 
 pub use lifecycle::run;
+
+/// The user's choices, and what is wrong with the file that they are in.
+pub fn settings() -> (Settings, Option<Trouble>) {
+    files::settings_path().map_or_else(|| (Settings::default(), None), |path| files::read_settings(&path))
+}
 
 /// How the user wants it to look, where the command line says so.
 #[derive(Clone, Debug, Default)]

@@ -239,7 +239,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Kills the containers that are due, each once: what is about to be killed is on disk before, and a
+    /// Kills the containers that are due, each once: what is about to be killed is journalled before, and a
     /// container that was started anew has another id.
     fn kill_containers(&mut self, now: Now) {
         let before = self.pods_before();
@@ -357,7 +357,7 @@ impl<K: Kernel> Engine<K> {
         NetworkPlan::of(&faults)
     }
 
-    /// Puts on disk which Injections touch this pod, and what was there before.
+    /// Journals which Injections touch this pod, and what was there before.
     fn write_ahead(&mut self, uid: &str) -> Result<(), JournalError> {
         let before = self.pods_before();
         let touching = self.injections.iter().filter(|(_, tracked)| tracked.touches(uid));
@@ -399,7 +399,7 @@ impl<K: Kernel> Engine<K> {
                 let before =
                     self.pods.iter().filter_map(|(pod, state)| Some((pod.clone(), state.before.clone()?)));
                 let record = tracked.record(self.journal.boot(), &before.collect());
-                // From here the clock of the run stands on disk: a restarted daemon does not start it anew.
+                // From here the clock of the run is journalled: a restarted daemon does not start it anew.
                 self.journal.put(name, record)?;
             }
         }

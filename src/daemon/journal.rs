@@ -1,8 +1,8 @@
-//! The journal: what this node is about to do and what was there before, on disk before it is done.
+//! The journal: what this node is about to do and what was there before, written before it is done.
 //!
 //! One file per Injection, replaced as a whole (write, fsync, rename, fsync of the folder), so that a
 //! crash leaves the old record or the new one. A record of another boot is worthless, because a reboot
-//! takes every fault with it, and is dropped.
+//! takes every fault with it, and is dropped: the folder may be in memory, where fsync costs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -110,10 +110,10 @@ impl Journal {
         self.records.keys().cloned().collect()
     }
 
-    /// Writes a record and waits until it is on disk. A record that did not change costs nothing.
+    /// Writes a record and waits until it is as safe as its folder can make it. A record that did not change costs nothing.
     ///
     /// # Errors
-    /// When it is not certain to be on disk; then the change must not be made.
+    /// When it may be lost; then the change must not be made.
     pub fn put(&mut self, name: &str, record: Record) -> Result<(), JournalError> {
         if self.records.get(name) == Some(&record) {
             return Ok(());
@@ -208,6 +208,6 @@ mod tests {
         fs::write(folder.path().join("two.draft"), b"{}").unwrap();
         let journal = Journal::open(folder.path(), "new").unwrap();
         assert!(journal.names().is_empty());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing of the past is left on disk");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing of the past is left");
     }
 }

@@ -16,7 +16,7 @@ pub mod sys;
 mod tracked;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -40,9 +40,11 @@ use sys::proc::{self, DirectoryLock};
 pub struct Options {
     /// The name of its Node.
     pub node: String,
-    /// Where the journal of the node lives, in a folder of the node's name, and the file that halts this machine;
-    /// one daemon at a time for each node.
+    /// Where the file is that halts this machine, across reboots.
     pub state_dir: PathBuf,
+    /// Where the journal lives and what is locked, in a folder of the node's name: one daemon at a time for each node.
+    /// Nothing in it is of use after a reboot.
+    pub run_dir: PathBuf,
     /// How processes of pods are found.
     pub finder: Finder,
 }
@@ -50,8 +52,8 @@ pub struct Options {
 /// Why a daemon ends or does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The state folder cannot be used.
-    #[error("cannot use the state folder {}", path.display())]
+    /// A folder cannot be used.
+    #[error("cannot use the folder {}", path.display())]
     State {
         /// The folder.
         path: PathBuf,
@@ -126,11 +128,17 @@ fn open(
     options: &Options,
     disturbed: &Arc<AtomicBool>,
 ) -> Result<(Engine<PodNetworks>, DirectoryLock), DaemonError> {
-    let folder = options.state_dir.join(&options.node);
-    let state = |source| DaemonError::State { path: folder.clone(), source };
-    fs::create_dir_all(&folder).map_err(state)?;
-    let lock = proc::lock_dir(&folder).map_err(state)?.ok_or_else(|| DaemonError::Busy(folder.clone()))?;
-    guardian::wait_for_predecessor(&folder).map_err(state)?;
+    let state = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DaemonError::State { path, source }
+    };
+    // Else `squall halt --local` would have nowhere to write to.
+    fs::create_dir_all(&options.state_dir).map_err(state(&options.state_dir))?;
+    let folder = options.run_dir.join(&options.node);
+    fs::create_dir_all(&folder).map_err(state(&folder))?;
+    let lock =
+        proc::lock_dir(&folder).map_err(state(&folder))?.ok_or_else(|| DaemonError::Busy(folder.clone()))?;
+    guardian::wait_for_predecessor(&folder).map_err(state(&folder))?;
     let boot = proc::boot_id().map_err(DaemonError::Clock)?;
     let journal = Journal::open(&folder.join("journal"), &boot)?;
     let networks = PodNetworks::new(options.finder, folder, Arc::clone(disturbed));

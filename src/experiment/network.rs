@@ -14,7 +14,7 @@ use super::kind::Experiment;
 use super::peers::{self, Hosts, PeerSet};
 use super::plan::{Chosen, End, NodePlan, by_node};
 use super::selection::Exclusion;
-use super::world::{World, pod_addresses};
+use super::world::{World, has_address};
 use crate::api::{
     ChaosStatus, Fault, GoDuration, InjectionTarget, NetworkAction, NetworkChaos, NetworkChaosSpec,
     NetworkEffect, NetworkEnd, NetworkFault, NetworkRule, Problem, SOURCE_KEY, TARGET_KEY,
@@ -89,7 +89,7 @@ impl Experiment for NetworkChaos {
         if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
             Some(Exclusion::HostNetwork)
         } else {
-            pod_addresses(pod).is_empty().then_some(Exclusion::NoAddress)
+            (!has_address(pod)).then_some(Exclusion::NoAddress)
         }
     }
 

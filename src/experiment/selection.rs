@@ -121,10 +121,14 @@ pub fn select(request: &Request<'_>, world: &World, rng: &mut impl Rng) -> Selec
     let matcher = Matcher::new(request, world);
     let mut candidates = Vec::new();
     let mut excluded = Vec::new();
-    for pod in world.pods().iter().filter(|pod| matcher.matches(pod)) {
-        match exclusion(pod, world, request) {
-            None => candidates.push(pod),
-            Some(reason) => excluded.push(Excluded { pod: full_name(pod), reason }),
+    // One namespace after the other: there is no need to look at the pods of all others.
+    for namespace in &matcher.namespaces {
+        let is_protected = request.protected.iter().any(|protected| protected == namespace);
+        for pod in world.pods_of(namespace).iter().filter(|pod| matcher.matches(pod)) {
+            match exclusion(pod, is_protected, world, request) {
+                None => candidates.push(pod),
+                Some(reason) => excluded.push(Excluded { pod: full_name(pod), reason }),
+            }
         }
     }
     let count = picked(request.mode, request.amount, candidates.len(), rng);
@@ -175,13 +179,14 @@ fn sample(items: &[usize], count: usize, rng: &mut impl Rng) -> Vec<usize> {
     indices.iter().filter_map(|index| items.get(index)).copied().collect()
 }
 
-fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusion> {
+fn exclusion(pod: &Pod, is_protected: bool, world: &World, request: &Request<'_>) -> Option<Exclusion> {
+    if is_protected {
+        return Some(Exclusion::Protected);
+    }
     let spec = pod.spec.as_ref();
     let node = spec.and_then(|spec| spec.node_name.as_deref());
     let unfit = (request.unfit)(pod);
-    if pod.metadata.namespace.as_ref().is_some_and(|namespace| request.protected.contains(namespace)) {
-        Some(Exclusion::Protected)
-    } else if unfit.is_some_and(Exclusion::is_final) {
+    if unfit.is_some_and(Exclusion::is_final) {
         unfit
     } else if pod.metadata.deletion_timestamp.is_some() {
         Some(Exclusion::Terminating)
@@ -197,7 +202,8 @@ fn exclusion(pod: &Pod, world: &World, request: &Request<'_>) -> Option<Exclusio
 /// A selector made ready for many pods.
 struct Matcher<'a> {
     selector: &'a PodSelector,
-    namespaces: HashSet<&'a str>,
+    /// In whose pods it looks, in the order of [`World::pods`].
+    namespaces: BTreeSet<&'a str>,
     labels: Selector,
     nodes: Option<HashSet<String>>,
 }
@@ -208,33 +214,30 @@ impl<'a> Matcher<'a> {
         let equal =
             selector.label_selectors.iter().map(|(key, value)| Expression::Equal(key.clone(), value.clone()));
         let labels = equal.chain(selector.expression_selectors.iter().filter_map(expression)).collect();
-        Self {
-            selector,
-            namespaces: selector.namespaces_or(request.own_namespace).into_iter().collect(),
-            labels,
-            nodes: node_names(selector, world),
-        }
+        let namespaces = if selector.pods.is_empty() {
+            selector.namespaces_or(request.own_namespace).into_iter().collect()
+        } else {
+            selector.pods.keys().map(String::as_str).collect()
+        };
+        Self { selector, namespaces, labels, nodes: node_names(selector, world) }
     }
 
+    /// Whether it means this pod of one of its namespaces.
     fn matches(&self, pod: &Pod) -> bool {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         if !self.selector.pods.is_empty() {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             let names = self.selector.pods.get(namespace);
             return names
                 .is_some_and(|names| pod.metadata.name.as_ref().is_some_and(|name| names.contains(name)));
         }
-        self.namespaces.contains(namespace)
-            && self.labels.matches(pod.labels())
+        self.labels.matches(pod.labels())
             && contains_all(pod.annotations(), &self.selector.annotation_selectors)
             && self.selector.field_selectors.iter().all(|(path, value)| field(pod, path) == Some(value))
             && self
                 .nodes
                 .as_ref()
                 .is_none_or(|nodes| field(pod, "spec.nodeName").is_some_and(|node| nodes.contains(node)))
-            && phase_matches(
-                &self.selector.pod_phase_selectors,
-                field(pod, "status.phase").unwrap_or_default(),
-            )
+            && phase_matches(&self.selector.pod_phase_selectors, pod)
     }
 }
 
@@ -270,7 +273,11 @@ fn contains_all(have: &BTreeMap<String, String>, want: &BTreeMap<String, String>
 }
 
 /// Positive phases are alternatives; every negative one must hold.
-fn phase_matches(wanted: &[String], phase: &str) -> bool {
+fn phase_matches(wanted: &[String], pod: &Pod) -> bool {
+    if wanted.is_empty() {
+        return true;
+    }
+    let phase = field(pod, "status.phase").unwrap_or_default();
     let mut positive = wanted.iter().filter(|word| !word.starts_with('!')).peekable();
     let negative = wanted.iter().filter_map(|word| word.strip_prefix('!'));
     (positive.peek().is_none() || positive.any(|word| word == phase))

@@ -3,7 +3,7 @@
 //! Built anew when something in it changed and then only read, so that every experiment of one pass
 //! sees the same cluster.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 pub struct World {
     pods: Vec<Arc<Pod>>,
     by_uid: HashMap<String, usize>,
-    nodes: BTreeMap<String, Arc<Node>>,
+    nodes: Vec<Arc<Node>>,
+    node_by_name: HashMap<String, usize>,
     services: Vec<Arc<Service>>,
     slices: HashMap<(String, String), Vec<Arc<EndpointSlice>>>,
 }
@@ -28,12 +29,15 @@ impl World {
     /// From what the watches hold, in any order.
     pub fn new(
         mut pods: Vec<Arc<Pod>>,
-        nodes: Vec<Arc<Node>>,
+        mut nodes: Vec<Arc<Node>>,
         services: Vec<Arc<Service>>,
         slices: Vec<Arc<EndpointSlice>>,
     ) -> Self {
         pods.sort_by(|a, b| pod_key(a).cmp(&pod_key(b)));
         pods.dedup_by(|a, b| pod_key(a) == pod_key(b));
+        nodes.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        nodes.dedup_by(|a, b| a.metadata.name == b.metadata.name);
+        let node_by_name = nodes.iter().enumerate().map(|(index, node)| (node.name_any(), index)).collect();
         let by_uid = pods.iter().enumerate().filter_map(|(index, pod)| Some((pod.uid()?, index))).collect();
         let mut by_service: HashMap<_, Vec<_>> = HashMap::new();
         for slice in slices {
@@ -41,13 +45,7 @@ impl World {
             let key = (slice.namespace().unwrap_or_default(), service.clone());
             by_service.entry(key).or_default().push(slice);
         }
-        Self {
-            pods,
-            by_uid,
-            nodes: nodes.into_iter().map(|node| (node.name_any(), node)).collect(),
-            services,
-            slices: by_service,
-        }
+        Self { pods, by_uid, nodes, node_by_name, services, slices: by_service }
     }
 
     /// Every pod once, ordered by namespace and name.
@@ -55,19 +53,27 @@ impl World {
         &self.pods
     }
 
+    /// The pods of a namespace, ordered by name.
+    pub fn pods_of(&self, namespace: &str) -> &[Arc<Pod>] {
+        let namespace_of = |pod: &Arc<Pod>| pod.metadata.namespace.as_deref().cmp(&Some(namespace));
+        let begin = self.pods.partition_point(|pod| namespace_of(pod).is_lt());
+        let rest = self.pods.get(begin..).unwrap_or_default();
+        rest.get(..rest.partition_point(|pod| namespace_of(pod).is_eq())).unwrap_or_default()
+    }
+
     /// The pod with this UID, if it still exists.
     pub fn pod(&self, uid: &str) -> Option<&Arc<Pod>> {
         self.by_uid.get(uid).and_then(|index| self.pods.get(*index))
     }
 
-    /// Every node.
+    /// Every node, ordered by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.nodes.values()
+        self.nodes.iter()
     }
 
     /// The node of this name, if it exists.
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(name)
+        self.node_by_name.get(name).and_then(|index| self.nodes.get(*index))
     }
 
     /// Every Service.
@@ -92,12 +98,23 @@ pub fn has_finished(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
+/// Whether the pod has any of [`pod_addresses`].
+pub fn has_address(pod: &Pod) -> bool {
+    !has_finished(pod) && address_texts(pod).any(|text| text.parse::<IpAddr>().is_ok())
+}
+
+fn address_texts(pod: &Pod) -> impl Iterator<Item = &str> {
+    let status = pod.status.as_ref();
+    let all = status.and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
+    all.map(|address| address.ip.as_str()).chain(status.and_then(|status| status.pod_ip.as_deref()))
+}
+
 /// The addresses of a pod, of both families; none of a pod that has finished.
 pub fn pod_addresses(pod: &Pod) -> Vec<IpAddr> {
-    let Some(status) = pod.status.as_ref().filter(|_| !has_finished(pod)) else { return Vec::new() };
-    let all = status.pod_ips.iter().flatten().map(|address| address.ip.as_str());
-    let mut addresses: Vec<_> =
-        all.chain(status.pod_ip.as_deref()).filter_map(|text| text.parse().ok()).collect();
+    if has_finished(pod) {
+        return Vec::new();
+    }
+    let mut addresses: Vec<_> = address_texts(pod).filter_map(|text| text.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Happening, age};
 
 /// How wide the names of facts are.
-const NAME: usize = 14;
+const NAME: usize = 15;
 
 /// Its lines.
 pub fn lines(
@@ -209,7 +209,7 @@ impl Lines {
             let part = |path: &str| text(condition, path).unwrap_or_default().replace('\n', "; ");
             let said = [part("/reason"), part("/message")].join(" ");
             self.all.push(
-                format!("  {:20}{:8}{}", part("/type"), part("/status"), said.trim()).trim_end().to_owned(),
+                format!("  {:28}{:8}{}", part("/type"), part("/status"), said.trim()).trim_end().to_owned(),
             );
         }
     }
@@ -258,14 +258,14 @@ mod tests {
         assert_eq!(
             text,
             "\
-name:         mongo-1
-namespace:    default
-created:      2026-01-01T00:00:00Z (5m ago)
-labels:       app=mongo
-              tier=db
-node:         machine3
-phase:        Running
-addresses:    10.1.0.7
+name:          mongo-1
+namespace:     default
+created:       2026-01-01T00:00:00Z (5m ago)
+labels:        app=mongo
+               tier=db
+node:          machine3
+phase:         Running
+addresses:     10.1.0.7
 containers:
   mongo
     image:      mongo:4
@@ -274,7 +274,7 @@ containers:
     ready:      false
     restarts:   2
 conditions:
-  Ready               False   X
+  Ready                       False   X
 events:
   10s ago Warning BackOff: back-off; restarting (×3)"
         );
@@ -287,7 +287,7 @@ events:
         assert_eq!(
             described("NetworkChaos", &chaos, Err(&why)),
             "\
-name:         d
+name:          d
 spec:
   action: delay
   rules:

@@ -5,7 +5,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
 use super::text;
 use super::theme::{Glyph, Role, State, Theme};
@@ -151,21 +151,23 @@ impl Frame<'_> {
     }
 
     fn labels(&self, canvas: &mut Canvas<'_>, area: Area) {
+        // The border below may be bold; what stands on it looks as its own role says.
+        let alone = |style: Style| style.remove_modifier(Modifier::all().difference(style.add_modifier));
         let room = area.width.saturating_sub(4);
         let corner_width = u16::try_from(text::width(self.corner)).unwrap_or(room).saturating_add(2);
         let has_corner = !self.corner.is_empty() && corner_width < room;
         if has_corner {
             let x = area.x + area.width - 2 - corner_width;
-            let style = canvas.theme.style(Role::Dim);
+            let style = alone(canvas.theme.style(Role::Dim));
             canvas.text(x, area.y, corner_width, &format!(" {} ", self.corner), style);
         }
         if !self.title.is_empty() {
             let room = if has_corner { room.saturating_sub(corner_width + 1) } else { room };
-            let style = canvas.theme.style(if self.focus { Role::Title } else { Role::Dim });
+            let style = alone(canvas.theme.style(if self.focus { Role::Title } else { Role::Dim }));
             canvas.text(area.x + 1, area.y, room, &format!(" {} ", self.title), style);
         }
         if let Some((role, text)) = &self.foot {
-            let style = canvas.theme.style(*role);
+            let style = alone(canvas.theme.style(*role));
             canvas.text(area.x + 2, area.y + area.height - 1, room, &format!(" {text} "), style);
         }
     }

@@ -173,7 +173,7 @@ pub(super) fn footer(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let hints = hints(state);
     let mut x = area.x;
     let end = area.x + area.width;
-    for (number, (keys, word)) in hints.iter().enumerate() {
+    for (number, (keys, word, available)) in hints.iter().enumerate() {
         let needed = columns(keys) + 1 + columns(word);
         // Room for the sign that there are more.
         let kept = if number + 1 == hints.len() { 0 } else { 3 };
@@ -182,28 +182,29 @@ pub(super) fn footer(state: &State, canvas: &mut Canvas<'_>, area: Area) {
             canvas.text(x, area.y, end.saturating_sub(x), canvas.theme.glyph(Glyph::Ellipsis), style);
             return;
         }
-        let style = canvas.theme.style(Role::Key);
+        let (key_role, word_role) = if *available { (Role::Key, Role::Text) } else { (Role::Dim, Role::Dim) };
+        let style = canvas.theme.style(key_role);
         x += canvas.text(x, area.y, end - x, keys, style) + 1;
-        let style = canvas.theme.style(Role::Text);
+        let style = canvas.theme.style(word_role);
         x += canvas.text(x, area.y, end.saturating_sub(x), word, style) + 2;
     }
 }
 
-/// Keys and words of what can be done now, what is wanted most first. Why the rest cannot be done, the help says.
-fn hints(state: &State) -> Vec<(String, &'static str)> {
+/// Keys, word, and whether it can be done now; what is wanted most first.
+fn hints(state: &State) -> Vec<(String, &'static str, bool)> {
     let scopes = state.scopes();
     let mut rows: Vec<(&Binding, &[Vec<Key>])> = state
         .keymap
         .rows()
         .filter(|(binding, keys)| binding.footer > 0 && scopes.contains(&binding.scope) && !keys.is_empty())
         .filter(|(binding, _)| !(state.read_only && binding.effect != Effect::Reads))
-        .filter(|(binding, _)| (binding.available)(state).is_ok())
         .collect();
-    rows.sort_by_key(|(binding, _)| std::cmp::Reverse(binding.footer));
+    // What cannot be done now is told last: the line is short.
+    rows.sort_by_key(|(binding, _)| ((binding.available)(state).is_err(), std::cmp::Reverse(binding.footer)));
     rows.into_iter()
         .filter_map(|(binding, keys)| {
             let first = keys.first()?;
-            Some((written(first), binding.short))
+            Some((written(first), binding.short, (binding.available)(state).is_ok()))
         })
         .collect()
 }

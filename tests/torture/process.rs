@@ -32,6 +32,8 @@ impl Daemons {
         let child = Command::new(&self.program)
             .args(["daemon", "--node", NODE, "--finder", "environ", "--state-dir"])
             .arg(&self.folder)
+            .arg("--run-dir")
+            .arg(&self.folder)
             .env_clear()
             .env("SQUALL_API_SOCKET", &self.socket)
             .stdin(Stdio::null())

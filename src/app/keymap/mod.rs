@@ -1,5 +1,6 @@
 //! From keys to actions: the [table](BINDINGS), the user's own keys, and sequences that are not complete yet.
 
+pub mod document;
 mod table;
 
 use std::collections::BTreeMap;

@@ -222,6 +222,7 @@ pub const BINDINGS: &[Binding] = &[
     // The help itself.
     key(A::Open, &["enter"], S::Help, G::General, "Do it").footer(70, "do it").when(State::has_row),
     // Popups.
+    key(A::Halt, &["!"], S::Popup, G::Faults, "Emergency stop, also from here; twice does it").dangerous(),
     key(A::Confirm, &["enter", "y"], S::Popup, G::General, "Yes"),
     key(A::Cancel, &["esc", "n", "q", "ctrl-c"], S::Popup, G::General, "No"),
     key(A::Down, &["j", "down"], S::Popup, G::Moving, "Down"),

@@ -50,6 +50,13 @@ fn each_row_says_what_it_does_and_fits_a_footer() {
 }
 
 #[test]
+fn everything_that_can_be_done_has_a_key() {
+    for action in Action::ALL {
+        assert!(BINDINGS.iter().any(|binding| binding.action == *action), "{action:?}");
+    }
+}
+
+#[test]
 fn what_harms_is_marked_wherever_it_has_a_key() {
     use Action::{Halt, Launch, Pause, Resume, Stop, TurnDown, TurnUp};
     for binding in BINDINGS.iter().filter(|binding| binding.scope != Scope::Popup) {

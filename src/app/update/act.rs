@@ -35,6 +35,8 @@ pub(super) fn if_possible(state: &mut State, action: Action, effects: &mut Effec
 
 /// Does it.
 pub(super) fn act(state: &mut State, action: Action, effects: &mut Effects) {
+    // Only twice in a row is twice.
+    state.leaving &= action == Action::Quit;
     let done = general(state, action, effects)
         || screens(state, action)
         || moving(state, action)
@@ -115,13 +117,11 @@ fn screens(state: &mut State, action: Action) -> bool {
         }
         _ => return false,
     }
-    state.leaving = false;
     true
 }
 
 /// One step back: what lies on top goes first.
 fn back(state: &mut State, effects: &mut Effects) {
-    state.leaving = false;
     if state.notices.dismiss(state.now) {
         return;
     }
@@ -241,6 +241,10 @@ fn sort(state: &mut State, action: Action) {
 
 fn faults(state: &mut State, action: Action, effects: &mut Effects) -> bool {
     match action {
+        // Asked already: whoever presses it twice means it.
+        Action::Halt if is_about_halt(state) => {
+            answer(state, Action::Confirm, effects);
+        }
         Action::Halt => state.popup = Some(questions::halt(state)),
         Action::Release => state.popup = Some(questions::release(state)),
         Action::Launch => launch_template(state, effects),
@@ -258,6 +262,10 @@ fn faults(state: &mut State, action: Action, effects: &mut Effects) -> bool {
         _ => return false,
     }
     true
+}
+
+fn is_about_halt(state: &State) -> bool {
+    matches!(&state.popup, Some(Popup::Confirm(question)) if matches!(question.deed, Deed::Halt { .. }))
 }
 
 /// Opens the question about turning a fault, or turns further in it.

@@ -7,18 +7,45 @@ use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
 use crate::app::questions;
 use crate::app::screens::pager::Content;
-use crate::app::screens::{Screen, pager, run};
+use crate::app::screens::{Screen, cluster, experiments, pager, run};
 use crate::app::state::State;
 use crate::app::store::{Batch, Link, Topic};
+use crate::manifest;
 use crate::report::Trouble;
 
 /// The cluster changed.
 pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
+    let pods_alone = batch.concerns_pods_alone();
+    if pods_alone && state.screen == Screen::Cluster && state.frozen.is_none() {
+        return cluster::take_in(state, batch);
+    }
     state.data.apply(batch);
+    if pods_alone {
+        // No other screen shows them.
+        return;
+    }
     if state.frozen.is_none() {
         state.refresh();
+    } else {
+        experiments::take_stock(state);
     }
+    open_launched(state, effects);
     run::follow(state, effects);
+}
+
+/// Whoever launched something wants to see what becomes of it, unless they have gone elsewhere.
+fn open_launched(state: &mut State, effects: &mut Effects) {
+    let Some(name) = &state.launched else { return };
+    let found = state
+        .data
+        .all_experiments()
+        .find(|experiment| experiment.name() == *name && experiment.glance().phase != "Finished");
+    if let Some(experiment) = found.cloned() {
+        state.launched = None;
+        if state.screen == Screen::Experiments && state.popup.is_none() {
+            run::open(state, &experiment, effects);
+        }
+    }
 }
 
 /// It stands otherwise with a watch.
@@ -107,14 +134,15 @@ fn failed(state: &mut State, slot: Slot, trouble: Trouble) {
 }
 
 /// A change of the cluster is made, or failed.
-pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Trouble>) {
+pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Trouble>, effects: &mut Effects) {
     match outcome {
         Ok(what) => {
             state.say(Severity::Good, Trouble::new(what));
-            // Whoever launched something wants to see what becomes of it.
-            if matches!(deed, Deed::Apply { .. }) && matches!(state.screen, Screen::Templates | Screen::Pager)
-            {
+            if let Deed::Apply { text, .. } = deed {
                 state.go_to(Screen::Experiments);
+                let file = manifest::read(text.as_bytes());
+                state.launched = file.objects.first().map(|object| object.name.clone());
+                open_launched(state, effects);
             }
         }
         Err(trouble) => {

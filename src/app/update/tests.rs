@@ -100,6 +100,24 @@ fn launching_asks_with_targets_and_counts() {
 }
 
 #[test]
+fn what_was_launched_is_opened_as_soon_as_it_is_there() {
+    let mut console = Console::playground();
+    console.press("3");
+    let text = crate::app::templates::named("network-delay").unwrap().text.to_owned();
+    let deed = Deed::Apply { text, namespace: None };
+    console.happen(Event::Done { deed: deed.clone(), outcome: Ok("created".to_owned()) });
+    assert_eq!(console.state.screen, Screen::Experiments);
+    console.with_delay();
+    assert_eq!(console.state.screen, Screen::Run);
+    assert!(console.asked().iter().any(|effect| matches!(effect, Effect::Load { slot: Slot::Timeline, .. })));
+    // Whoever went elsewhere meanwhile is not called back.
+    let mut console = Console::playground();
+    console.happen(Event::Done { deed, outcome: Ok("created".to_owned()) });
+    console.press("1").with_delay();
+    assert_eq!(console.state.screen, Screen::Cluster);
+}
+
+#[test]
 fn pausing_and_stopping_ask_and_do_it() {
     let mut console = Console::playground();
     console.with_delay().press("2 p");
@@ -139,6 +157,12 @@ fn the_emergency_stop_is_two_keys_from_everywhere() {
         console.press("enter");
         assert!(matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]), "{keys}");
     }
+    let mut console = Console::playground();
+    console.with_delay().press("2 S ! !");
+    assert!(
+        matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]),
+        "from a question, and twice means yes"
+    );
 }
 
 #[test]
@@ -278,10 +302,58 @@ fn a_frozen_console_shows_nothing_new_until_it_goes_on() {
 }
 
 #[test]
+fn time_is_counted_down_while_pods_change_without_a_pause() {
+    let mut console = Console::playground();
+    console.with_delay().press("2");
+    let left = |state: &State| {
+        let row = state.experiments.list.current().and_then(|row| row.overview.remaining_seconds);
+        (row, state.active().first().and_then(|overview| overview.remaining_seconds))
+    };
+    assert_eq!(left(&console.state), (Some(50), Some(50)));
+    // Each batch comes before the second in which the console would look at the clock is over.
+    for tenths in 1..=30 {
+        let pods = Delta { upserted: vec![pod("busy", "busy", "machine1")], ..Delta::default() };
+        let batch = Event::Changed(Box::new(Batch { pods, ..Batch::default() }));
+        let now = console.state.now + jiff::SignedDuration::from_millis(100);
+        drop(update(&mut console.state, batch, now));
+        let seconds = Some(50 - tenths / 10);
+        assert_eq!(left(&console.state), (seconds, seconds), "after {tenths} tenths of a second");
+    }
+}
+
+#[test]
 fn help_is_searched_and_does_what_was_found() {
     let mut console = Console::playground();
     console.press("ctrl-p").type_text("files to start").press("enter");
     assert_eq!(console.state.screen, Screen::Templates);
+}
+
+/// Whether something can be done is a question about the screen below the help.
+#[test]
+fn help_says_what_can_be_done_where_it_was_asked() {
+    let mut console = Console::playground();
+    console.press("3 ?");
+    let rows = &console.state.help.list.rows;
+    let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
+    assert_eq!(launch.why_not, None);
+    console.press("esc 1 ?");
+    let rows = &console.state.help.list.rows;
+    let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
+    assert_eq!(launch.why_not, Some("on another screen"));
+}
+
+#[test]
+fn the_help_lists_every_key_and_command_and_nothing_that_changes_where_nothing_may_be_changed() {
+    let mut console = Console::playground();
+    console.press("?");
+    let commands = crate::app::commands::COMMANDS;
+    assert_eq!(console.state.help.list.rows.len(), BINDINGS.len() + commands.len());
+    let mut console = Console::playground();
+    console.state.read_only = true;
+    console.press("?");
+    let reads = BINDINGS.iter().filter(|binding| binding.effect == Harm::Reads).count();
+    let reads = reads + commands.iter().filter(|command| !command.writes).count();
+    assert_eq!(console.state.help.list.rows.len(), reads);
 }
 
 #[test]

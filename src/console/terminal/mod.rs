@@ -57,8 +57,12 @@ pub enum TerminalError {
 }
 
 impl TerminalError {
+    /// What the system's answer means; a terminal that is gone answers every question with EIO.
     fn system(action: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| Self::System { action, source }
+        move |source| match source.raw_os_error() {
+            Some(libc::EIO) => Self::HungUp,
+            _ => Self::System { action, source },
+        }
     }
 }
 

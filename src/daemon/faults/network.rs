@@ -9,26 +9,33 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
+use std::time::Duration;
 
 use super::containers;
-use super::shaping::{self, Place, Shaped, Shapers};
+use super::shaping::{Place, Shaped, Shapers};
 use crate::daemon::kernel::{Before, FaultError, Kernel};
 use crate::daemon::shaper::Drained;
+use crate::daemon::sys::close::close_aside;
 use crate::daemon::sys::fingerprint::Fingerprint;
-use crate::daemon::sys::netlink::{Protocol, Socket};
+use crate::daemon::sys::netlink::Socket;
 use crate::daemon::sys::netns::{NetNs, NetNsError};
 use crate::daemon::sys::nft::{self, TableState};
-use crate::daemon::sys::proc::{self, Finder, Process};
+use crate::daemon::sys::proc::{self, Finder, PidFd, Sighting};
+use crate::daemon::sys::tc;
 use crate::network::layout::{self, Layout, LayoutError, TABLE};
 use crate::network::plan::NetworkPlan;
 use crate::network::table::Family;
+
+/// What is done when the kernel lists a pod's network.
+pub(super) const LISTING: &str = "listing what is on the pod's network";
 
 /// The networks of this node's pods.
 #[derive(Debug)]
 pub struct PodNetworks {
     finder: Finder,
     open: HashMap<String, PodNetwork>,
+    /// A process of each pod of this node, by the pod's UID, of the last look at all processes.
+    seen: HashMap<String, Sighting>,
     shapers: Shapers,
 }
 
@@ -36,7 +43,7 @@ pub struct PodNetworks {
 #[derive(Debug)]
 struct PodNetwork {
     /// The process of the pod that it was found by.
-    process: Process,
+    holder: Holder,
     namespace: NetNs,
     netfilter: Socket,
     route: Socket,
@@ -45,36 +52,73 @@ struct PodNetwork {
     shaped: Shaped,
 }
 
+/// A process in a pod's network, held so that its number means no other one.
+#[derive(Debug)]
+struct Holder {
+    pid: u32,
+    descriptor: PidFd,
+}
+
+impl Holder {
+    /// Nothing if there is no such process.
+    fn take(pid: u32) -> Option<Self> {
+        PidFd::open(pid).ok().map(|descriptor| Self { pid, descriptor })
+    }
+
+    fn runs(&self) -> bool {
+        !self.descriptor.wait(Duration::ZERO).unwrap_or(true)
+    }
+}
+
 impl PodNetworks {
-    /// Finds pods' processes in the given way. `folder` is the node's state folder; `ended` becomes true when a
+    /// Finds pods' processes in the given way. `folder` is where the guardian's lock lives; `ended` becomes true when a
     /// helper process ends by itself, and what it did with it.
     pub fn new(finder: Finder, folder: PathBuf, ended: Arc<AtomicBool>) -> Self {
-        Self { finder, open: HashMap::new(), shapers: Shapers::new(folder, ended) }
+        Self { finder, open: HashMap::new(), seen: HashMap::new(), shapers: Shapers::new(folder, ended) }
     }
 
     /// The namespace that the pod has now, and a process that is in it; `None` if it has no process here.
-    fn namespace(&self, pod: &str) -> Result<Option<(Process, NetNs)>, FaultError> {
-        // To look for all processes of the pod takes a look at all of the node.
-        if let Some(PodNetwork { process, namespace, .. }) = self.open.get(pod)
-            && let Some(found) = namespace_of(pod, process)?
-            && found.id() == namespace.id()
-        {
-            return Ok(Some((process.clone(), found)));
+    fn namespace(&mut self, pod: &str) -> Result<Option<(Holder, NetNs)>, FaultError> {
+        // To look for a pod's processes takes a look at all of the node: what it shows of other pods is kept for them.
+        if let Some(found) = self.seen_in(pod)? {
+            return Ok(Some(found));
         }
-        let processes = proc::find(self.finder, pod, None)
-            .map_err(|source| kernel("looking for the pod's processes", source))?;
-        for process in processes {
-            if let Some(namespace) = namespace_of(pod, &process)? {
-                return Ok(Some((process, namespace)));
+        let looking = |source| kernel("looking for the pod's processes", source);
+        self.seen = proc::look_around(self.finder).map_err(looking)?;
+        if !self.seen.contains_key(pod) {
+            return Ok(None);
+        }
+        if let Some(found) = self.seen_in(pod)? {
+            return Ok(Some(found));
+        }
+        // The first one is about to end, or ended meanwhile.
+        for process in proc::find(self.finder, pod, None).map_err(looking)? {
+            let holder = Holder::take(process.pid);
+            let is_same = |_: &Holder| proc::start_time(process.pid).ok() == Some(process.start_time);
+            if let Some(holder) = holder.filter(is_same)
+                && let Some(namespace) = namespace_of(pod, &holder)?
+            {
+                return Ok(Some((holder, namespace)));
             }
         }
         Ok(None)
     }
 
+    /// The same by the process of the pod that was seen last, if that still runs in it.
+    fn seen_in(&self, pod: &str) -> Result<Option<(Holder, NetNs)>, FaultError> {
+        let Some(seen) = self.seen.get(pod) else { return Ok(None) };
+        let holder = Holder::take(seen.pid());
+        let Some(holder) = holder.filter(|_| seen.is_still_of(self.finder, pod)) else { return Ok(None) };
+        Ok(namespace_of(pod, &holder)?.map(|namespace| (holder, namespace)))
+    }
+
     /// The pod's network, opened if it is not or if the pod has another one by now. Nothing of a namespace
     /// that its pod left is worth keeping: closing its socket removes our table from it.
     fn enter(&mut self, pod: &str) -> Result<Option<&mut PodNetwork>, FaultError> {
-        let Some((process, namespace)) = self.namespace(pod)? else {
+        if self.open.get(pod).is_some_and(PodNetwork::is_the_pods) {
+            return Ok(self.open.get_mut(pod));
+        }
+        let Some((holder, namespace)) = self.namespace(pod)? else {
             self.forget(pod);
             return Ok(None);
         };
@@ -82,16 +126,12 @@ impl PodNetworks {
             self.forget(pod);
         }
         if let Some(network) = self.open.get_mut(pod) {
-            network.process = process;
+            network.holder = holder;
         } else {
-            let socket = |protocol| {
-                namespace
-                    .socket(protocol)
-                    .map_err(|error| kernel("entering the pod's network namespace", error))
-            };
-            let (netfilter, route) = (socket(Protocol::Netfilter)?, socket(Protocol::Route)?);
+            let (netfilter, route) =
+                namespace.sockets().map_err(|error| kernel("entering the pod's network namespace", error))?;
             let shaped = Shaped::default();
-            let network = PodNetwork { process, namespace, netfilter, route, layout: None, shaped };
+            let network = PodNetwork { holder, namespace, netfilter, route, layout: None, shaped };
             self.open.insert(pod.to_owned(), network);
         }
         Ok(self.open.get_mut(pod))
@@ -110,6 +150,11 @@ impl PodNetworks {
 }
 
 impl PodNetwork {
+    /// Whether the process that it was found by still runs, and in this namespace.
+    fn is_the_pods(&self) -> bool {
+        self.namespace.is_of_pid(self.holder.pid) && self.holder.runs()
+    }
+
     fn install(
         &mut self,
         pod: &str,
@@ -170,15 +215,17 @@ impl PodNetwork {
     }
 
     fn fingerprint(&mut self) -> Result<Fingerprint, FaultError> {
-        Fingerprint::take(&mut self.route, &mut self.netfilter)
-            .map_err(|error| kernel("listing what is on the pod's network", error))
+        Fingerprint::take(&mut self.route, &mut self.netfilter).map_err(|error| kernel(LISTING, error))
     }
 }
 
 impl Kernel for PodNetworks {
     fn observe(&mut self, pod: &str) -> Result<Before, FaultError> {
         let network = self.existing(pod)?;
-        Ok(Before { fingerprint: network.fingerprint()?, roots: shaping::roots(&mut network.route)? })
+        let (qdiscs, roots) = tc::observe(&mut network.route).map_err(|error| kernel(LISTING, error))?;
+        let fingerprint = Fingerprint::with_qdiscs(&qdiscs, &mut network.netfilter)
+            .map_err(|error| kernel(LISTING, error))?;
+        Ok(Before { fingerprint, roots })
     }
 
     fn set_network(
@@ -211,7 +258,7 @@ impl Kernel for PodNetworks {
         let Some(network) = self.enter(pod)? else { return Ok(()) };
         let after = network.fingerprint()?;
         // The last word on this pod; what is closed here holds no table.
-        self.open.remove(pod).into_iter().for_each(close);
+        self.open.remove(pod).into_iter().for_each(close_aside);
         before
             .fingerprint
             .difference(&after)
@@ -234,25 +281,13 @@ impl Kernel for PodNetworks {
 }
 
 /// The network namespace of this process of the pod; nothing if it has ended.
-fn namespace_of(pod: &str, process: &Process) -> Result<Option<NetNs>, FaultError> {
-    match NetNs::of_pid(process.pid) {
-        // The number may have passed to another process since it was found.
-        Ok(namespace) if proc::start_time(process.pid).ok() == Some(process.start_time) => {
-            Ok(Some(namespace))
-        }
-        Err(NetNsError::Own { .. }) => Err(FaultError::HostNetwork { pod: pod.to_owned() }),
-        Ok(_) | Err(NetNsError::Open { .. }) => Ok(None),
+fn namespace_of(pod: &str, holder: &Holder) -> Result<Option<NetNs>, FaultError> {
+    match NetNs::of_pid(holder.pid) {
+        // It still runs, so that the number was its own.
+        Ok(namespace) if holder.runs() => Ok(Some(namespace)),
+        Err(NetNsError::Own { .. }) if holder.runs() => Err(FaultError::HostNetwork { pod: pod.to_owned() }),
+        Ok(_) | Err(NetNsError::Own { .. } | NetNsError::Open { .. }) => Ok(None),
         Err(error) => Err(kernel("opening the pod's network namespace", error)),
-    }
-}
-
-/// Closes a pod's network on a thread of its own, because the next pod should not wait for it: after a table was removed,
-/// the kernel lets the end of a netfilter socket wait until no packet can see that table any more (`nft_rcv_nl_event`,
-/// `net/netfilter/nf_tables_api.c`), some 10 ms.
-fn close(network: PodNetwork) {
-    let closing = thread::Builder::new().name("close".to_owned()).spawn(move || drop(network));
-    if let Err(error) = closing {
-        tracing::debug!(error = &error as &dyn Error, "no thread to close a pod's network on");
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::network::kernel;
+use super::network::{LISTING, kernel};
 use crate::daemon::guardian::Guardian;
 use crate::daemon::kernel::{Before, FaultError};
 use crate::daemon::shaper::{Direction, Drained, QueueSpec, Shaper};
@@ -219,8 +219,7 @@ impl Shaped {
         before: Option<&Before>,
         shapers: &mut Shapers,
     ) -> Result<Drained, FaultError> {
-        let left =
-            tc::ours(place.route).map_err(|error| kernel("listing what is on the pod's network", error))?;
+        let left = tc::ours(place.route).map_err(|error| kernel(LISTING, error))?;
         let mut all: BTreeSet<u32> = left.into_iter().chain(self.trees.keys().copied()).collect();
         if !self.prepared {
             // Who took a tree away may have been killed before it put back what had stood there.
@@ -287,20 +286,6 @@ impl Shaped {
         }));
         (!parts.is_empty()).then(|| parts.join("; "))
     }
-}
-
-/// The roots of all interfaces that could be put back; of the others only that they are there matters, when they are
-/// to be replaced.
-pub(super) fn roots(route: &mut Socket) -> Result<BTreeMap<u32, Root>, FaultError> {
-    let listed =
-        tc::list_qdiscs(route).map_err(|error| kernel("listing what is on the pod's network", error))?;
-    let mut roots = BTreeMap::new();
-    for qdisc in listed {
-        if let Ok(root) = tc::observe_root(route, qdisc.interface) {
-            roots.insert(qdisc.interface, root);
-        }
-    }
-    Ok(roots)
 }
 
 /// What is put back on an interface. A tree that a process before us left hides what was there before it.

@@ -32,7 +32,7 @@ pub use process::run;
 /// The hidden verb that a guardian is started by.
 pub const VERB: &str = "guardian";
 
-/// What it locks, in the state folder.
+/// What it locks, in the folder of the daemon's journal.
 const LOCK: &str = "guardian.lock";
 
 /// How long it may take to undo everything. It ends then in any case, because the next daemon begins.
@@ -129,7 +129,7 @@ pub fn wait_for_predecessor(folder: &Path) -> io::Result<()> {
 }
 
 impl Guardian {
-    /// Starts a guardian, after that of an earlier daemon has ended. `folder` is the daemon's state folder, which no
+    /// Starts a guardian, after that of an earlier daemon has ended. `folder` is the one of the daemon's journal, which no
     /// other daemon uses. `on_end` is called on another thread whenever the process ends by itself.
     ///
     /// # Errors

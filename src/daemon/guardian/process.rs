@@ -27,7 +27,7 @@ struct Watched {
 
 type All = BTreeMap<(NetNsId, u32), Watched>;
 
-/// Does the guardian's work: `folder` is the state folder of the daemon, `parent` the number of its process. Ends some
+/// Does the guardian's work: `folder` is the one of the daemon's journal, `parent` the number of its process. Ends some
 /// seconds after the daemon, at the latest.
 ///
 /// # Errors

@@ -118,7 +118,7 @@ impl Shaper {
         let sockets = if new.is_empty() {
             Sockets::default()
         } else {
-            namespace.run_in(|| Sockets::open(needs_raw, &new))??
+            namespace.visit(|| Sockets::open(needs_raw, &new))??
         };
         let more = self.tell(pod, queues, &sockets)?;
         self.pods.insert(pod.to_owned(), Known { namespace: namespace.id(), queues: numbers });

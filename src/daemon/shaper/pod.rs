@@ -6,6 +6,7 @@ use std::io;
 use super::packet::{Flows, Headers};
 use super::queue::{Served, Waiting, Way, What};
 use super::{Counts, Direction, Drained};
+use crate::daemon::sys::close::close_aside;
 use crate::daemon::sys::nfqueue::{Inbox, Packet, Verdict};
 use crate::daemon::sys::rawsend::{Outgoing, RawSockets};
 
@@ -123,17 +124,18 @@ impl Pod {
         idle: impl Fn(u16) -> bool,
     ) -> usize {
         let mut memory = 0;
-        self.queues.retain(|number, queue| {
-            let Some(since) = queue.closing else { return true };
+        let given_up = self.queues.extract_if(.., |number, queue| {
+            let Some(since) = queue.closing else { return false };
             let empty = queue.next_due().is_none() && idle(*number) && now.saturating_sub(since) >= GRACE;
-            if !empty && !at_once {
-                return true;
-            }
+            empty || at_once
+        });
+        for (_, mut queue) in given_up {
             let (dropped, freed) = queue.abandon();
             drained.dropped += dropped;
             memory += freed;
-            false
-        });
+            // Neither the daemon nor other pods' packets should wait for the end of the socket.
+            close_aside(queue.socket.unbind());
+        }
         memory
     }
 

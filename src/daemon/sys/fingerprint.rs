@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::hex::hex;
-use super::netlink::{NetlinkError, Protocol, Socket};
+use super::netlink::{NetlinkError, Socket};
 use super::netns::{NetNs, NetNsError};
 use super::nft::{self, NftError};
 use super::tc::{self, Qdisc};
@@ -36,15 +36,18 @@ pub enum FingerprintError {
 
 /// Takes the fingerprint of a network namespace.
 pub fn fingerprint(namespace: &NetNs) -> Result<Fingerprint, FingerprintError> {
-    let mut route = namespace.socket(Protocol::Route)?;
-    let mut netfilter = namespace.socket(Protocol::Netfilter)?;
+    let (mut netfilter, mut route) = namespace.sockets()?;
     Fingerprint::take(&mut route, &mut netfilter)
 }
 
 impl Fingerprint {
     /// Takes the fingerprint of the namespace that both sockets belong to.
     pub fn take(route: &mut Socket, netfilter: &mut Socket) -> Result<Self, FingerprintError> {
-        let qdiscs = tc::list_qdiscs(route)?;
+        Self::with_qdiscs(&tc::list_qdiscs(route)?, netfilter)
+    }
+
+    /// The same, of queueing disciplines that were listed before.
+    pub fn with_qdiscs(qdiscs: &[Qdisc], netfilter: &mut Socket) -> Result<Self, FingerprintError> {
         let mut lines: BTreeSet<_> = qdiscs.iter().map(qdisc_line).collect();
         lines.extend(nft::foreign_lines(netfilter, NAME_PREFIX)?);
         Ok(Self { lines })

@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod channel;
+pub mod close;
 pub mod fingerprint;
 mod hex;
 pub mod mount;

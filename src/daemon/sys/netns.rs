@@ -1,10 +1,10 @@
-//! Network namespaces of other processes: opened once, entered by short-lived threads only.
+//! Network namespaces of other processes: opened once, entered for the length of one call.
 //!
-//! A thread that joins a namespace stays in it, so that no thread of a pool may ever do it. A socket belongs to the
-//! namespace it was opened in and works from any thread.
+//! A thread that joins a namespace stays in it until it joins another: it is back in its own before the call returns, or
+//! it is a thread that ends with the call. A socket belongs to the namespace it was opened in and works from any thread.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::fs::MetadataExt;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{getpid, gettid};
 
 use super::netlink::{NetlinkError, Protocol, Socket};
 
@@ -85,6 +86,12 @@ pub struct NetNsId {
     pub inode: u64,
 }
 
+impl NetNsId {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.st_dev(), inode: metadata.st_ino() }
+    }
+}
+
 impl fmt::Display for NetNsId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "net:[{}]", self.inode)
@@ -109,6 +116,7 @@ impl NetNs {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, NetNsError> {
         let path = path.as_ref();
         let (file, id) = open(path)?;
+        // The main thread's, which visits no other (see `visit`).
         let (_, own) = open(Path::new("/proc/self/ns/net"))?;
         if id == own {
             return Err(NetNsError::Own { path: path.to_owned() });
@@ -146,6 +154,22 @@ impl NetNs {
         self.id
     }
 
+    /// Does something short inside, on the calling thread: another one would have to wait for a processor first, for
+    /// milliseconds where others compute. No thread or process may be started in it, which would stay inside. The main
+    /// thread never goes itself, since the process's own namespace is known by it.
+    pub fn visit<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
+        let id = self.id;
+        let failed = |source| NetNsError::Enter { id, source };
+        let own = File::open("/proc/thread-self/ns/net").map_err(failed)?;
+        // Who may not join the namespace that it is in could not come back to it: that of another user namespace.
+        if gettid() == getpid() || setns(&own, CloneFlags::CLONE_NEWNET).is_err() {
+            return self.run_in(work);
+        }
+        let _inside = Inside { own };
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
+        Ok(work())
+    }
+
     /// Does something inside, on a thread of its own, and waits for it.
     pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
         let id = self.id;
@@ -162,9 +186,39 @@ impl NetNs {
         })
     }
 
+    /// Whether this is the namespace that a process is in now. Its number may have been given to another process
+    /// meanwhile, if it is not held.
+    pub fn is_of_pid(&self, pid: u32) -> bool {
+        // The link's target: one call, and nothing is opened.
+        let metadata = fs::metadata(format!("/proc/{pid}/ns/net"));
+        metadata.is_ok_and(|metadata| NetNsId::of(&metadata) == self.id)
+    }
+
+    /// Two netlink sockets that stay in this namespace, for `nf_tables` and for routing.
+    pub fn sockets(&self) -> Result<(Socket, Socket), NetNsError> {
+        let open = || Ok((Socket::open(Protocol::Netfilter)?, Socket::open(Protocol::Route)?));
+        self.visit(open)?.map_err(|source| NetNsError::Socket { id: self.id, source })
+    }
+
     /// A netlink socket that stays in this namespace.
     pub fn socket(&self, protocol: Protocol) -> Result<Socket, NetNsError> {
-        self.run_in(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
+        self.visit(|| Socket::open(protocol))?.map_err(|source| NetNsError::Socket { id: self.id, source })
+    }
+}
+
+/// A thread in another network namespace than its own, to which it returns when this is dropped.
+struct Inside {
+    own: File,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Err(errno) = setns(&self.own, CloneFlags::CLONE_NEWNET) {
+            // Whatever this thread does next would hit a pod instead of the node. The end of the process takes its
+            // faults away.
+            tracing::error!(%errno, "a thread cannot come back from another network namespace");
+            std::process::abort();
+        }
     }
 }
 
@@ -182,6 +236,5 @@ fn open(path: &Path) -> Result<(File, NetNsId), NetNsError> {
 }
 
 fn identify(file: &File) -> io::Result<NetNsId> {
-    let metadata = file.metadata()?;
-    Ok(NetNsId { device: metadata.st_dev(), inode: metadata.st_ino() })
+    Ok(NetNsId::of(&file.metadata()?))
 }

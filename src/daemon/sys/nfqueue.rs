@@ -25,6 +25,7 @@ const NFQA_CFG_QUEUE_MAXLEN: u16 = 3;
 const NFQA_CFG_MASK: u16 = 4;
 const NFQA_CFG_FLAGS: u16 = 5;
 const NFQNL_CFG_CMD_BIND: u8 = 1;
+const NFQNL_CFG_CMD_UNBIND: u8 = 2;
 const NFQNL_COPY_PACKET: u8 = 2;
 /// Packets that find no room in the queue pass.
 const NFQA_CFG_F_FAIL_OPEN: u32 = 1;
@@ -110,6 +111,16 @@ impl Queue {
         }
         // A full buffer is no error: the kernel then lets packets pass (FAIL_OPEN).
         netlink::enable(&self.fd, libc::NETLINK_NO_ENOBUFS)
+    }
+
+    /// Gives the queue up: from now on its number is free, and the kernel drops what waits in it. What is left is the
+    /// socket, whose end may take long ([`super::close`]).
+    pub fn unbind(mut self) -> OwnedFd {
+        self.flush();
+        if let Err(error) = self.send(&unbinding(self.number)) {
+            tracing::warn!(queue = self.number, %error, "a queue is bound until its socket is closed");
+        }
+        self.fd
     }
 
     /// Takes what has come, without waiting: the number of messages that `inbox` now holds.
@@ -276,6 +287,14 @@ fn config(attributes: Builder) -> Message {
     Message { kind: NFQNL_MSG_CONFIG, flags: 0, payload: attributes.finish() }
 }
 
+/// Without acknowledgement: nobody reads the socket any more.
+fn unbinding(number: u16) -> Vec<u8> {
+    let command = Builder::after(&nfgenmsg(number)).bytes(NFQA_CFG_CMD, &[NFQNL_CFG_CMD_UNBIND, 0, 0, 0]);
+    let mut bytes = Vec::new();
+    config(command).write(0, 0, &mut bytes);
+    bytes
+}
+
 fn write_verdict(out: &mut Vec<u8>, number: u16, id: u32, verdict: Verdict, payload: Option<&[u8]>) {
     let mut header = [0; 8];
     let (code, place) = header.split_at_mut(4);
@@ -320,6 +339,15 @@ mod tests {
         write_verdict(&mut out, 77, 6, Verdict::Drop, None);
         let dropped = "20000000 01030100 00000000 00000000 0000004d 0c000200 00000000 00000006";
         assert_eq!(hex(&out), hex(&unhex(dropped)));
+    }
+
+    // What libnetfilter_queue sends (nfq_nlmsg_cfg_put_cmd(nlh, AF_UNSPEC, NFQNL_CFG_CMD_UNBIND), libnetfilter_queue
+    // 1.0.5). Little endian.
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn an_unbinding_has_its_bytes() {
+        let expected = "1c000000 02030100 00000000 00000000 0000004d 08000100 02000000";
+        assert_eq!(hex(&unbinding(77)), hex(&unhex(expected)));
     }
 
     #[test]

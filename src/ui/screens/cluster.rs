@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{age_of, beside, counted, read_out, why_empty, wrong};
-use crate::app::geometry::Area;
+use crate::app::geometry::{self, Area};
 use crate::app::screens::Pane;
 use crate::app::screens::cluster::{NODE_COLUMNS, POD_COLUMNS};
 use crate::app::state::State;
@@ -76,9 +76,10 @@ pub(crate) fn pods(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let title =
         state.cluster.node.as_ref().map_or_else(|| "pods".to_owned(), |node| format!("pods on {node}"));
     let title = beside(state, &title, Pane::Nodes, "nodes");
-    // Names that are cut in the list are whole here.
+    // Names that are cut in the list are whole here, unless the details say them.
+    let has_details = geometry::pane(state, Pane::Details).is_some();
     let selected = || list.current().map(|pod| (Role::Dim, format!("{}/{}", pod.namespace, pod.name)));
-    let foot = wrong(state, &Topic::Pods).or_else(selected);
+    let foot = wrong(state, &Topic::Pods).or_else(|| if has_details { None } else { selected() });
     let frame = Frame { title: &title, corner: &corner, focus, foot };
     let inside = frame.draw(canvas, area);
     let theme = *canvas.theme;

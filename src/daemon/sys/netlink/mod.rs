@@ -326,7 +326,8 @@ impl Socket {
         let acknowledged = messages.len().saturating_sub(2);
         let first = self.sequence.wrapping_add(1);
         let mut last = first;
-        let mut bytes = Vec::new();
+        let length = messages.iter().map(|message| HEADER + message.payload.len().next_multiple_of(4)).sum();
+        let mut bytes = Vec::with_capacity(length);
         for (index, message) in messages.iter().enumerate() {
             let sequence = self.next_sequence();
             let flags = if index == acknowledged { NLM_F_ACK } else { 0 };

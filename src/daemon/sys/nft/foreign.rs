@@ -8,7 +8,7 @@ use super::digest::Digest;
 use super::read::{all_rules_of, chains_of};
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
-use super::{NftError, list_tables};
+use super::{NftError, TableEntry, list_tables};
 
 /// Expressions whose data changes while packets pass.
 const COUNTING: [&str; 3] = ["counter", "quota", "last"];
@@ -18,11 +18,13 @@ pub(in super::super) fn foreign_lines(
     socket: &mut Socket,
     own_prefix: &str,
 ) -> Result<Vec<String>, NftError> {
-    let mut lines = Vec::new();
-    for table in list_tables(socket)? {
-        if !table.name.starts_with(own_prefix) {
-            lines.push(format!("table {} {} flags {:x}", table.family, table.name, table.flags));
-        }
+    let mut tables = list_tables(socket)?;
+    tables.retain(|table| !table.name.starts_with(own_prefix));
+    let line = |table: &TableEntry| format!("table {} {} flags {:x}", table.family, table.name, table.flags);
+    let mut lines: Vec<_> = tables.iter().map(line).collect();
+    // Chains and rules are in tables only.
+    if tables.is_empty() {
+        return Ok(lines);
     }
     for reply in socket.dump("list nftables chains", &chains_of(NFPROTO_UNSPEC))? {
         lines.extend(

@@ -1,6 +1,6 @@
 use std::os::unix::process::ExitStatusExt;
 
-use super::find::{container_in_cgroup, container_in_environment, find_in};
+use super::find::{Sighting, container_in_environment, containers_in_cgroup, find_in, look_around_in};
 use super::*;
 
 const UID: &str = "1b4df0a6-3b9c-4f0e-9a51-0d2a4b6c8e10";
@@ -22,7 +22,7 @@ fn cgroup_paths_of_kubelets_and_runtimes() {
         format!("/system.slice/containerd.service/kubepods-burstable-pod{slice}.slice:cri-containerd:{ID}"),
     ];
     for path in found {
-        assert_eq!(container_in_cgroup(&path, UID).as_deref(), Some(ID), "{path}");
+        assert_eq!(containers_in_cgroup(&path), [(UID.to_owned(), ID.to_owned())], "{path}");
     }
     let not_found = [
         "/".to_owned(),
@@ -33,20 +33,20 @@ fn cgroup_paths_of_kubelets_and_runtimes() {
         format!("/kubepods.slice/kubepods-pod{slice}.slice/crio-conmon-{ID}.scope"),
     ];
     for path in not_found {
-        assert_eq!(container_in_cgroup(&path, UID), None, "{path}");
+        assert!(containers_in_cgroup(&path).iter().all(|(pod, _)| pod != UID), "{path}");
     }
 }
 
 #[test]
 fn environment_names_pod_and_container() {
     let environment = |value: &str| format!("PATH=/bin\0SQUALL_CONTAINER={value}\0HOME=/\0").into_bytes();
-    let found = |value: &str| container_in_environment(&environment(value), UID);
-    assert_eq!(found(&format!("{UID}/{ID}")).as_deref(), Some(ID));
-    assert_eq!(found(&format!("{UID}/squall://{ID}")).as_deref(), Some(ID));
+    let found = |value: &str| container_in_environment(&environment(value));
+    let container = Some((UID.to_owned(), ID.to_owned()));
+    assert_eq!(found(&format!("{UID}/{ID}")), container);
+    assert_eq!(found(&format!("{UID}/squall://{ID}")), container);
     assert_eq!(found(&format!("{UID}/")), None);
-    assert_eq!(found(&format!("other/{ID}")), None);
     assert_eq!(found("nonsense"), None);
-    assert_eq!(container_in_environment(b"PATH=/bin\0", UID), None);
+    assert_eq!(container_in_environment(b"PATH=/bin\0"), None);
 }
 
 #[test]
@@ -74,6 +74,35 @@ fn processes_are_found_by_cgroup_and_by_environment() {
     assert_eq!(find(Finder::Cgroup, Some("containerd://a")), [expected(7, "a")]);
     assert_eq!(find(Finder::Environment, None), [expected(8, "b")]);
     assert_eq!(find(Finder::Environment, Some("a")), []);
+}
+
+#[test]
+fn what_was_seen_once_is_believed_while_it_is_the_same() {
+    let proc = tempfile::tempdir().unwrap();
+    let process = |pid: u32, path: &str| {
+        let folder = proc.path().join(pid.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("cgroup"), format!("0::{path}\n")).unwrap();
+    };
+    let ours = format!("/kubepods/pod{UID}/{ID}");
+    process(21, &ours);
+    process(3, &format!("/kubepods/pod{UID}/other"));
+    process(100, &format!("/kubepods/podouter/node{ours}"));
+    process(9, "/");
+    let all = look_around_in(proc.path(), Finder::Cgroup).unwrap();
+    let seen = |pid, id: &str| Sighting { pid, container_id: id.to_owned() };
+    assert_eq!(
+        all,
+        [(UID.to_owned(), seen(3, "other")), ("outer".to_owned(), seen(100, "node"))].into(),
+        "each pod's first process"
+    );
+    let is_still = |seen: &Sighting| seen.is_still_of_in(proc.path(), Finder::Cgroup, UID);
+    assert!(is_still(&seen(21, ID)));
+    assert!(is_still(&seen(100, ID)), "in a pod of a pod");
+    assert!(!is_still(&seen(21, "other")), "another container of the pod");
+    assert!(!is_still(&seen(22, ID)), "no such process");
+    process(21, "/");
+    assert!(!is_still(&seen(21, ID)), "the number is of no pod");
 }
 
 #[test]

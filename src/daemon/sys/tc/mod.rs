@@ -18,7 +18,7 @@ mod uapi;
 pub use link::{Interface, interface};
 pub use netem::{NetemOptions, decode, encode};
 pub use probe::{Support, probe};
-pub use root::{Root, observe_root, ours, remove};
+pub use root::{Root, observe, observe_root, ours, remove};
 pub use tree::{BandState, Difference, Statistics, TreeState, install, read_back};
 
 /// What went wrong with a tree.
@@ -81,9 +81,13 @@ pub struct Qdisc {
 
 /// All queueing disciplines of the socket's network namespace, also those that `tc` hides by default.
 pub fn list_qdiscs(socket: &mut Socket) -> Result<Vec<Qdisc>, NetlinkError> {
-    let mut qdiscs: Vec<_> = replies(socket)?.iter().filter_map(parse).collect();
+    Ok(qdiscs(&replies(socket)?))
+}
+
+fn qdiscs(replies: &[Reply]) -> Vec<Qdisc> {
+    let mut qdiscs: Vec<_> = replies.iter().filter_map(parse).collect();
     qdiscs.sort_unstable();
-    Ok(qdiscs)
+    qdiscs
 }
 
 fn replies(socket: &mut Socket) -> Result<Vec<Reply>, NetlinkError> {

@@ -1,5 +1,7 @@
 //! What stood at an interface before us, and how it comes back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nix::errno::Errno;
 
 use super::super::netlink::{Attribute, Attributes, Builder, Reply, Socket};
@@ -48,7 +50,27 @@ pub enum Root {
 
 /// What stands at an interface now. That it cannot be put back is an error, so that nothing is lost by replacing it.
 pub fn observe_root(socket: &mut Socket, interface: u32) -> Result<Root, TcError> {
-    let replies = replies(socket)?;
+    let listed = replies(socket)?;
+    root_of(&listed, socket, interface)
+}
+
+/// All queueing disciplines, and by interface the roots that can be put back, of one listing.
+pub fn observe(socket: &mut Socket) -> Result<(Vec<Qdisc>, BTreeMap<u32, Root>), TcError> {
+    let listed = replies(socket)?;
+    let qdiscs = super::qdiscs(&listed);
+    let interfaces: BTreeSet<_> = qdiscs.iter().map(|qdisc| qdisc.interface).collect();
+    let mut roots = BTreeMap::new();
+    for interface in interfaces {
+        match root_of(&listed, socket, interface) {
+            Ok(root) => drop(roots.insert(interface, root)),
+            Err(TcError::Foreign { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((qdiscs, roots))
+}
+
+fn root_of(replies: &[Reply], socket: &mut Socket, interface: u32) -> Result<Root, TcError> {
     let of_interface = |reply: &&Reply| parse(reply).is_some_and(|qdisc| qdisc.interface == interface);
     let mut root = None;
     let mut others = Vec::new();
