@@ -471,7 +471,7 @@ fn popups() -> Page {
             (
                 "which key",
                 with(normal(), |console| {
-                    console.press("g").wait(400);
+                    console.press("g").wait(1_000);
                 }),
             ),
             (

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{age_of, beside, counted, read_out, why_empty, wrong};
+use super::{age_of, beside, counted, read_out, target_line, why_empty, wrong};
 use crate::app::geometry::{self, Area};
 use crate::app::screens::Pane;
 use crate::app::screens::cluster::{NODE_COLUMNS, POD_COLUMNS};
@@ -177,12 +177,7 @@ fn about_pod(state: &State, pod: &PodRow, canvas: &Canvas<'_>) -> Vec<(Role, Str
     for part in state.data.injections.iter() {
         let targets = part.0.status.iter().flat_map(|status| &status.targets);
         for target in targets.filter(|target| target.target.uid == pod.uid) {
-            let phase = format!("{:?}", target.phase);
-            let shown = theme::of_target(&phase);
-            let said =
-                target.error.as_deref().or(target.evidence.as_deref()).unwrap_or("nothing was read back yet");
-            let glyph = canvas.theme.glyph(shown.glyph);
-            rows.push((shown.role, format!("{glyph} {phase} {}: {said}", part.0.spec.experiment.name)));
+            rows.push(target_line(target, &part.0.spec.experiment.name, canvas));
         }
     }
     let status = format!("{}, {} ready, {} restarts", pod.status, pod.ready_of_all(), pod.restarts);

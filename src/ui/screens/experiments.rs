@@ -1,13 +1,12 @@
 //! All experiments, and beside them the selected one in short.
 
-use super::{age_of, asking, counted, spec, why_empty, wrong};
+use super::{age_of, asking, counted, read_out, spec, target_line, why_empty, wrong};
 use crate::app::geometry::Area;
 use crate::app::screens::experiments::COLUMNS;
 use crate::app::state::State;
 use crate::app::store::Topic;
 use crate::report::{Overview, age};
 use crate::ui::canvas::{Canvas, Frame, Span};
-use crate::ui::text;
 use crate::ui::theme::{self, Glyph, Role};
 use crate::ui::widgets::table::{Column, Table};
 
@@ -108,12 +107,12 @@ pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         return;
     };
     let inside = Frame { title: &row.overview.name, ..Frame::default() }.draw(canvas, area);
-    let rows = said(&row.overview, &row.object.0, inside.width, canvas);
-    for (down, (role, line)) in rows.iter().take(usize::from(inside.height)).enumerate() {
-        let Ok(down) = u16::try_from(down) else { return };
-        let style = canvas.theme.style(*role);
-        canvas.text(inside.x, inside.y + down, inside.width, line, style);
+    let mut rows = said(&row.overview, &row.object.0, canvas);
+    for target in state.data.parts(row.object.id()).flat_map(|part| part.status.iter()).flat_map(|it| &it.targets) {
+        let pod = format!("{}/{}", target.target.namespace, target.target.pod);
+        rows.push(target_line(target, &pod, canvas));
     }
+    read_out(canvas, inside, &rows);
 }
 
 /// What can be said of an experiment from its object alone.
@@ -127,9 +126,7 @@ fn said(
     let shown = theme::of_experiment(&overview.phase);
     let glyph = canvas.theme.glyph(shown.glyph);
     let mut rows = Vec::new();
-    let mut say = |role: Role, text: &str| {
-        rows.extend(text::wrap(text, width).into_iter().map(|row| (role, row)));
-    };
+    let mut say = |role: Role, text: &str| rows.push((role, text.to_owned()));
     say(Role::Text, &format!("{} {}", overview.kind, spec::what(object)));
     say(Role::Dim, &format!("on {}", spec::whom(object)));
     let ended = overview.ended.as_deref().map(|ended| format!(": {ended}")).unwrap_or_default();

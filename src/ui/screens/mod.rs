@@ -12,7 +12,8 @@ pub(super) mod templates;
 
 use super::canvas::Canvas;
 use super::text;
-use super::theme::Role;
+use super::theme::{self, Role};
+use crate::api::TargetStatus;
 use crate::app::geometry::{self, Area};
 use crate::app::list::List;
 use crate::app::screens::Pane;
@@ -40,6 +41,14 @@ fn wrong(state: &State, topic: &Topic) -> Option<(Role, String)> {
             Some((Role::Danger, format!("stale {age}: {}", trouble.whole())))
         }
     }
+}
+
+/// How a target stands, with what was read back from it or what is wrong with it: `✦ Injected of: delay 150ms`.
+fn target_line(target: &TargetStatus, of: &str, canvas: &Canvas<'_>) -> (Role, String) {
+    let phase = format!("{:?}", target.phase);
+    let shown = theme::of_target(&phase);
+    let said = target.error.as_deref().or(target.evidence.as_deref()).unwrap_or("nothing was read back yet");
+    (shown.role, format!("{} {phase} {of}: {said}", canvas.theme.glyph(shown.glyph)))
 }
 
 /// The title of a pane, with the way to the other one where that has no room beside it.
