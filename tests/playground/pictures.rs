@@ -197,8 +197,7 @@ fn the_pictures_of_the_readme() {
     album.keep(&pty, "launch", "Before anything happens the console names whom an experiment would hit");
     pty.press("enter");
     pty.wait_text("Injected 3/3");
-    pty.wait_text("╭ network-delay ─");
-    pty.press("enter");
+    pty.wait_text("experiment ▸ network-delay");
     pty.wait_text("delay 150ms ±10ms");
     pty.wait_text("read back on all 3 targets");
     album.keep(&pty, "run", "A running experiment: its targets, and what was read back from the kernel");
