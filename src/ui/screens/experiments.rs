@@ -108,7 +108,9 @@ pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     };
     let inside = Frame { title: &row.overview.name, ..Frame::default() }.draw(canvas, area);
     let mut rows = said(&row.overview, &row.object.0, canvas);
-    for target in state.data.parts(row.object.id()).flat_map(|part| part.status.iter()).flat_map(|it| &it.targets) {
+    for target in
+        state.data.parts(row.object.id()).flat_map(|part| part.status.iter()).flat_map(|it| &it.targets)
+    {
         let pod = format!("{}/{}", target.target.namespace, target.target.pod);
         rows.push(target_line(target, &pod, canvas));
     }
