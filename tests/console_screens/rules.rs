@@ -67,7 +67,8 @@ fn the_same_corner_says_which_cluster_it_is_and_what_can_be_done_to_it() {
 #[test]
 fn long_names_give_way_to_each_other_and_neither_goes() {
     let mut console = Console::playground();
-    "context arn:aws:eks:eu-central-1:123456789012:cluster/production".clone_into(&mut console.state.world.name);
+    "context arn:aws:eks:eu-central-1:123456789012:cluster/production"
+        .clone_into(&mut console.state.world.name);
     console.state.namespace = Some("payments-and-billing-production".to_owned());
     for (width, height) in SIZES {
         let line = first_line(&drawn(&console.resize(width, height).state));
