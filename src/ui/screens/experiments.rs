@@ -2,6 +2,7 @@
 
 use super::{age_of, asking, counted, read_out, spec, target_line, why_empty, wrong};
 use crate::app::geometry::Area;
+use crate::app::list::Row as _;
 use crate::app::screens::experiments::COLUMNS;
 use crate::app::state::State;
 use crate::app::store::Topic;
@@ -108,9 +109,11 @@ pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     };
     let inside = Frame { title: &row.overview.name, ..Frame::default() }.draw(canvas, area);
     let mut rows = said(&row.overview, &row.object.0, canvas);
-    for target in
-        state.data.parts(row.object.id()).flat_map(|part| part.status.iter()).flat_map(|it| &it.targets)
-    {
+    let parts = state.data.parts(row.object.id()).filter_map(|part| part.status.as_ref());
+    let mut targets: Vec<_> = parts.flat_map(|status| &status.targets).collect();
+    // What went wrong first.
+    targets.sort_by_key(|target| target.error.is_none());
+    for target in targets {
         let pod = format!("{}/{}", target.target.namespace, target.target.pod);
         rows.push(target_line(target, &pod, canvas));
     }
@@ -118,12 +121,7 @@ pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
 }
 
 /// What can be said of an experiment from its object alone.
-fn said(
-    overview: &Overview,
-    object: &kube::api::DynamicObject,
-    width: u16,
-    canvas: &Canvas<'_>,
-) -> Vec<(Role, String)> {
+fn said(overview: &Overview, object: &kube::api::DynamicObject, canvas: &Canvas<'_>) -> Vec<(Role, String)> {
     let shown = theme::of_experiment(&overview.phase);
     let glyph = canvas.theme.glyph(shown.glyph);
     let mut rows = Vec::new();
