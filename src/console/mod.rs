@@ -10,6 +10,7 @@ mod fetch;
 mod files;
 mod input;
 mod lifecycle;
+mod pulse;
 mod session;
 mod slots;
 pub mod terminal;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pulse::{Heard, pulse};
 use super::slots::{AllRows, AnyRow, Slots};
 use crate::api::{Fault, Halt, Injection, SYSTEM_NAMESPACE, custom_kinds};
 use crate::app::event::Event;
@@ -211,33 +212,46 @@ impl Watches {
     /// Begins all of them.
     pub(super) fn start(self, tasks: &TaskTracker) {
         let client = &self.client;
+        let (asking, heard) = pulse(client.clone());
+        let cancel = self.cancel.clone();
+        tasks.spawn(async move { cancel.run_until_cancelled(asking).await });
         // What is seen first is asked for first.
-        tasks.spawn(self.clone().follow(Pods::default(), Api::all(client.clone())));
-        tasks.spawn(self.clone().follow(Nodes, Api::all(client.clone())));
+        tasks.spawn(self.clone().follow(heard.clone(), Pods::default(), Api::all(client.clone())));
+        tasks.spawn(self.clone().follow(heard.clone(), Nodes, Api::all(client.clone())));
         for kind in custom_kinds().iter().filter(|kind| kind.group == "chaos-mesh.org") {
             if let Some(kind) = Kind::known(kind.kind) {
                 let api = kind.api(client, None);
-                tasks.spawn(self.clone().follow(Experiments(kind), api));
+                tasks.spawn(self.clone().follow(heard.clone(), Experiments(kind), api));
             }
         }
-        tasks.spawn(self.clone().follow(Parts, Api::namespaced(client.clone(), SYSTEM_NAMESPACE)));
-        tasks.spawn(self.clone().follow(Halts, Api::all(client.clone())));
+        tasks.spawn(self.clone().follow(
+            heard.clone(),
+            Parts,
+            Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+        ));
+        tasks.spawn(self.clone().follow(heard, Halts, Api::all(client.clone())));
     }
 
-    async fn follow<W>(self, watched: W, api: Api<W::Object>)
+    async fn follow<W>(self, pulse: Heard, watched: W, api: Api<W::Object>)
     where
         W: Watched,
     {
         let cancel = self.cancel.clone();
         // What it waits for is the network; when it is not wanted any more there is nothing to finish.
-        cancel.run_until_cancelled(self.for_ever(watched, api)).await;
+        cancel.run_until_cancelled(self.for_ever(pulse, watched, api)).await;
     }
 
-    #[expect(clippy::infinite_loop, reason = "it ends when it is cancelled")]
-    async fn for_ever<W: Watched>(self, mut watched: W, api: Api<W::Object>) {
+    async fn for_ever<W: Watched>(self, mut pulse: Heard, mut watched: W, api: Api<W::Object>) {
         let mut wait = SHORTEST;
         loop {
-            let (heard, error) = self.until_failure(&mut watched, &api).await;
+            let (heard, error) = tokio::select! {
+                failure = self.until_failure(&mut watched, &api) => failure,
+                since = pulse.silence() => {
+                    self.tell(&watched, Link::Lost { since, trouble: silence() }).await;
+                    pulse.answer().await;
+                    continue;
+                }
+            };
             if heard {
                 wait = SHORTEST;
             }
@@ -303,6 +317,11 @@ impl Watches {
         // Nobody listens when the console ends.
         drop(self.events.send(event).await);
     }
+}
+
+/// What it means that nothing is answered any more.
+fn silence() -> Trouble {
+    Trouble::new("the API server does not answer")
 }
 
 /// What a failed watch means to the user.

@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt as _};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
-use super::harness::{Home, Playground};
+use super::harness::{Access, Home};
 
 /// How long an effect may take to show on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ impl Sample {
 }
 
 /// The latest requests of a traffic client for `path`, at most 1,000.
-pub(crate) async fn samples(playground: &Playground, traffic: &Pod, path: &str) -> Vec<Sample> {
+pub(crate) async fn samples(playground: &Access, traffic: &Pod, path: &str) -> Vec<Sample> {
     let name = traffic.name_any();
     let target = format!("/api/v1/namespaces/default/pods/{name}:9090/proxy/samples?path={path}");
     let lines = playground.raw(&target).await.expect("the client's samples");

@@ -10,13 +10,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::Home;
-use super::pty::{Launch, PATIENCE, Pty};
+use super::pty::{Launch, PATIENCE, Pty, Screen};
 
 /// How long the kernel may take to clear away what has ended.
-const CLEARING: Duration = Duration::from_secs(5);
+pub(super) const CLEARING: Duration = Duration::from_secs(5);
 
 /// A verb on a terminal, with the same folders and as the same user as everything of this home.
-fn on_terminal(home: &Home, arguments: &[&str]) -> Launch {
+pub(super) fn on_terminal(home: &Home, arguments: &[&str]) -> Launch {
     let launch = Launch::squall(arguments).program(home.program());
     let launch = home.folders().into_iter().fold(launch, |launch, (name, folder)| launch.env(name, folder));
     match Home::user() {
@@ -29,8 +29,13 @@ fn on_terminal(home: &Home, arguments: &[&str]) -> Launch {
 type Loss = fn(&mut Pty);
 
 /// Opens the console of `squall playground`; `None`, with a loud word, where the machine forbids sandboxes.
-fn playground(home: &Home, arguments: &[&str]) -> Option<Pty> {
-    let mut pty = on_terminal(home, &[&["playground"], arguments].concat()).start();
+pub(super) fn playground(home: &Home, arguments: &[&str]) -> Option<Pty> {
+    opened(on_terminal(home, &[&["playground"], arguments].concat()))
+}
+
+/// Opens this console of `squall playground`, as [`playground`] does.
+pub(super) fn opened(launch: Launch) -> Option<Pty> {
+    let mut pty = launch.start();
     let wanted = "does not let you make a sandbox";
     pty.wait_for(|screen| screen.is_alternate() || screen.has(wanted), PATIENCE, "console");
     if pty.screen().has(wanted) {
@@ -41,7 +46,13 @@ fn playground(home: &Home, arguments: &[&str]) -> Option<Pty> {
     Some(pty)
 }
 
-fn answers(home: &Home, name: &str) -> bool {
+/// Waits until the cluster is shown with all its eight pods ready.
+pub(super) fn all_ready(pty: &mut Pty) {
+    let ready = |screen: &Screen<'_>| screen.text().matches(" 1/1 ").count() == 8;
+    pty.wait_for(ready, PATIENCE, "eight pods that are ready");
+}
+
+pub(super) fn answers(home: &Home, name: &str) -> bool {
     UnixStream::connect(home.socket(name)).is_ok()
 }
 
@@ -61,7 +72,7 @@ fn server_pods(home: &Home, count: usize) -> BTreeSet<String> {
 }
 
 /// A verb beside it, and what it said.
-fn squall(home: &Home, arguments: &[&str]) -> (bool, String) {
+pub(super) fn squall(home: &Home, arguments: &[&str]) -> (bool, String) {
     let output = home.squall(arguments, "").wait_with_output().expect("the verb's output");
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use squall::api::Injection;
 
 use super::cluster::{Sample, median, network, pod, pods, samples, until, wall};
-use super::harness::{Home, Playground};
+use super::harness::{Access, Home};
 use super::partition::{between, bystander, partition, steady};
 use super::pause::said;
 use super::pods::pod_chaos;
 
 /// How soon after its start and its end the fault is felt or is not.
-const WITHIN: f64 = 2.0;
+pub(super) const WITHIN: f64 = 2.0;
 
 /// How far the rise of the median may be from what was asked for, as a share of it.
 const EXACT: f64 = 0.1;
@@ -35,13 +35,13 @@ fn delay(name: &str, latency: &str, direction: &str, duration: Option<&str>) -> 
 }
 
 /// The samples of `/movies` that lie between two moments, both of sending and of the answer.
-async fn movies(playground: &Playground, traffic: &Pod, from: f64, to: f64) -> Vec<Sample> {
+async fn movies(playground: &Access, traffic: &Pod, from: f64, to: f64) -> Vec<Sample> {
     let all = samples(playground, traffic, "/movies").await;
     all.into_iter().filter(|sample| sample.time >= from && sample.end() <= to).collect()
 }
 
 /// The median of `/movies` in a window of three seconds that begins now or at `from`.
-async fn median_from(playground: &Playground, traffic: &Pod, from: f64) -> f64 {
+pub(super) async fn median_from(playground: &Access, traffic: &Pod, from: f64) -> f64 {
     let to = from + 3.0;
     while wall() < to {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -51,7 +51,7 @@ async fn median_from(playground: &Playground, traffic: &Pod, from: f64) -> f64 {
 
 /// Waits until the fault must be felt and gives the median then: risen from `normal` by `asked` seconds. A machine that
 /// is busy with other things makes requests later than that, so that it is measured again; it makes none earlier.
-async fn risen(playground: &Playground, traffic: &Pod, what: &str, normal: f64, asked: f64) -> f64 {
+pub(super) async fn risen(playground: &Access, traffic: &Pod, what: &str, normal: f64, asked: f64) -> f64 {
     let mut from = wall() + WITHIN;
     for last in [false, false, true] {
         let median = median_from(playground, traffic, from).await;

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,11 @@ impl Home {
         self.folder.path().join(format!("run/squall/{name}.sock"))
     }
 
+    /// The API server of the playground of this name.
+    pub(crate) fn access(&self, name: &str) -> Access {
+        Access { socket: self.socket(name) }
+    }
+
     /// What the playground of this name says while a console is open.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("state/squall/{name}.log"))
@@ -104,7 +110,6 @@ impl Home {
         let mut command = self.command();
         command.args(["playground", "--headless", "--name", name]).stdin(Stdio::null());
         let mut child = start(&mut command);
-        let socket = self.socket(name);
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -114,7 +119,7 @@ impl Home {
             // Whatever arrived before the end is what there is to tell.
             stderr.read_to_string(&mut text).map_or_else(|error| error.to_string(), |_| text)
         });
-        Playground { child, socket, lines, errors: Some(errors), begun: Instant::now() }
+        Playground { child, access: self.access(name), lines, errors: Some(errors), begun: Instant::now() }
     }
 
     /// Starts a playground and waits until it is up; `None`, with a loud word, where the machine forbids sandboxes.
@@ -142,6 +147,15 @@ impl Home {
             program.is_ok_and(|program| program == self.program)
         };
         pids.filter(is_ours).collect()
+    }
+
+    /// The process number of a part of the one playground that runs here: `room`, `init`.
+    pub(crate) fn part(&self, verb: &str) -> i32 {
+        let is_it = |pid: &i32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).nth(2) == Some(verb.as_bytes())
+        };
+        self.processes().into_iter().find(is_it).unwrap_or_else(|| panic!("no {verb}"))
     }
 
     /// Waits until nothing of this home runs; the leftovers if that does not come.
@@ -188,10 +202,32 @@ fn start(command: &mut Command) -> Child {
     }
 }
 
+/// The way to the API server of a playground, whoever started it.
+pub(crate) struct Access {
+    socket: PathBuf,
+}
+
+impl Access {
+    /// The API server's socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A client of its API server. Inside a tokio runtime.
+    pub(crate) fn client(&self) -> Client {
+        squall::client::over_unix(&self.socket, "default")
+    }
+
+    /// The answer to a GET of the API server, as `squall get --raw` gives it.
+    pub(crate) async fn raw(&self, path: &str) -> Result<String, kube::Error> {
+        self.client().request_text(Request::get(path).body(Vec::new()).expect("a request")).await
+    }
+}
+
 /// A playground that is killed when the test ends.
 pub(crate) struct Playground {
     child: Child,
-    socket: PathBuf,
+    access: Access,
     lines: Receiver<String>,
     errors: Option<thread::JoinHandle<String>>,
     begun: Instant,
@@ -219,21 +255,6 @@ impl Playground {
         i32::try_from(self.child.id()).expect("a process number")
     }
 
-    /// The API server's socket.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
-    }
-
-    /// A client of its API server. Inside a tokio runtime.
-    pub(crate) fn client(&self) -> Client {
-        squall::client::over_unix(&self.socket, "default")
-    }
-
-    /// The answer to a GET of the API server, as `squall get --raw` gives it.
-    pub(crate) async fn raw(&self, path: &str) -> Result<String, kube::Error> {
-        self.client().request_text(Request::get(path).body(Vec::new()).expect("a request")).await
-    }
-
     /// Sends a signal to the supervisor.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).expect("signal the supervisor");
@@ -248,6 +269,14 @@ impl Playground {
     /// Waits for the supervisor's end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("wait for the supervisor")
+    }
+}
+
+impl Deref for Playground {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod cluster;
 mod console;
+mod console_tutorial;
 mod delay;
 mod halt;
 mod harness;
 mod partition;
 mod pause;
+mod pictures;
 mod pods;
 #[path = "../pty/mod.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]

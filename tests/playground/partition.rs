@@ -17,7 +17,7 @@ use squall::api::{Injection, NetworkChaos};
 use super::cluster::{
     Sample, is_ready, median, pod, pods, process_of, process_with, samples, sandbox_of, tables, until, wall,
 };
-use super::harness::{Home, Playground};
+use super::harness::{Access, Home, Playground};
 
 /// How soon after `run` the fault is felt.
 const FELT_WITHIN: f64 = 2.0;
@@ -89,7 +89,7 @@ pub(super) fn successes(samples: &[Sample], from: f64, to: f64) -> usize {
 }
 
 /// Waits until `/movies` is answered as it should be.
-pub(super) async fn steady(playground: &Playground, traffic: &Pod) {
+pub(super) async fn steady(playground: &Access, traffic: &Pod) {
     until("/movies answers", async || {
         let recent = samples(playground, traffic, "/movies").await;
         (successes(&recent, wall() - 1.0, wall()) >= 20).then_some(())

@@ -11,7 +11,7 @@ use serde_json::Value;
 use squall::api::NetworkChaos;
 
 use super::cluster::{Sample, pod, pods, samples, tables, until, wall};
-use super::harness::{Home, Playground};
+use super::harness::{Access, Home};
 use super::partition::{BACK_WITHIN, between, partition, steady, successes};
 
 /// How long the fault is to last, pauses not counted.
@@ -39,7 +39,7 @@ pub(super) async fn said(home: &Home, words: &[&str], input: &str, code: i32) ->
 }
 
 /// Waits until `/movies` has failed for a second.
-async fn felt(playground: &Playground, traffic: &Pod) {
+pub(super) async fn felt(playground: &Access, traffic: &Pod) {
     until("/movies fails", async || {
         let recent = between(&samples(playground, traffic, "/movies").await, wall() - 1.0, wall());
         (recent.len() >= 2 && !recent.iter().any(Sample::succeeded)).then_some(())

@@ -310,12 +310,7 @@ fn a_killed_machine_room_takes_everything_along() {
     let home = Home::new();
     for verb in ["room", "init"] {
         let Some(mut playground) = home.start("default") else { return };
-        let is_it = |pid: &i32| {
-            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            words.split(|byte| *byte == 0).nth(2) == Some(verb.as_bytes())
-        };
-        let pid = home.processes().into_iter().find(is_it).unwrap_or_else(|| panic!("no {verb}"));
-        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(home.part(verb)), Signal::SIGKILL).unwrap();
         assert!(
             !playground.wait().success(),
             "the supervisor must not call the death of its {verb} a success"

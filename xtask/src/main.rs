@@ -3,6 +3,7 @@
 //! A chore is here when it needs more than one command, and somebody runs it.
 
 mod dist;
+mod pictures;
 mod tools;
 mod torture;
 
@@ -13,6 +14,7 @@ Usage: cargo xtask CHORE
 
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
                  (TARGET: x86_64-unknown-linux-musl unless given)
+  pictures       make the README's pictures anew, of a real playground (docs/pictures)
   torture [--rounds N] [--seed S] [--vm]
                  kill -9 of daemon, guardian and shaper at random moments: 200 rounds, or 20 in the
                  virtual machine, unless said otherwise";
@@ -23,6 +25,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.as_slice() {
         ["dist"] => dist::run("x86_64-unknown-linux-musl"),
         ["dist", target] => dist::run(target),
+        ["pictures"] => pictures::run(),
         ["torture", options @ ..] => torture::run(options),
         _ => bail!("no such chore\n\n{USAGE}"),
     }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Pane, Screen};
+use crate::api::PROTECTED_NAMESPACES;
 use crate::app::effect::ObjectRef;
 use crate::app::geometry;
 use crate::app::list::List;
 use crate::app::state::State;
 use crate::app::store::{Batch, NodeRow, PodRow};
 
-/// The columns of the list of pods.
+/// The columns of the list of pods; RST are restarts.
 pub const POD_COLUMNS: [&str; 9] =
-    ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "FAULTS", "NODE", "ADDRESS", "AGE"];
+    ["NAMESPACE", "NAME", "READY", "STATUS", "RST", "FAULTS", "NODE", "ADDRESS", "AGE"];
 
 /// The columns of the list of nodes.
 pub const NODE_COLUMNS: [&str; 6] = ["NAME", "STATUS", "PODS", "VERSION", "ADDRESS", "AGE"];
@@ -164,6 +165,7 @@ impl<'a> Order<'a> {
     fn compare(&self, one: &PodRow, other: &PodRow) -> Ordering {
         let sort = self.cluster.pods.sort;
         let order = match sort.column {
+            0 => place(one).cmp(&place(other)),
             1 => one.name.cmp(&other.name),
             2 => one.ready.cmp(&other.ready),
             3 => one.status.cmp(&other.status),
@@ -177,10 +179,15 @@ impl<'a> Order<'a> {
         };
         let order = if sort.descending { order.reverse() } else { order };
         order
-            .then_with(|| one.namespace.cmp(&other.namespace))
+            .then_with(|| place(one).cmp(&place(other)))
             .then_with(|| one.name.cmp(&other.name))
             .then_with(|| one.uid.cmp(&other.uid))
     }
+}
+
+/// Where a pod stands in the order of namespaces: the system's own, whose pods no fault is for, come last.
+fn place(pod: &PodRow) -> (bool, &str) {
+    (PROTECTED_NAMESPACES.contains(&pod.namespace.as_str()), &pod.namespace)
 }
 
 /// The experiments whose fault is on a pod now, by the pod's UID.

@@ -60,6 +60,8 @@ pub struct Help {
 /// Works out the list anew: the keys of the screen that help was asked on, then all others.
 pub(in crate::app) fn refresh(state: &mut State) {
     let here = state.help.of.scopes();
+    // What can be done is asked of the screen that help was asked on, not of this one.
+    let this = std::mem::replace(&mut state.screen, state.help.of);
     let others = Scope::ALL.into_iter().filter(|scope| !here.contains(scope));
     let mut rows = Vec::new();
     for scope in here.iter().copied().chain(others) {
@@ -83,6 +85,7 @@ pub(in crate::app) fn refresh(state: &mut State) {
             });
         }
     }
+    state.screen = this;
     for command in COMMANDS.iter().filter(|command| !(state.read_only && command.writes)) {
         rows.push(HelpRow {
             id: format!("command {}", command.name),

@@ -328,6 +328,20 @@ fn help_is_searched_and_does_what_was_found() {
     assert_eq!(console.state.screen, Screen::Templates);
 }
 
+/// Whether something can be done is a question about the screen below the help.
+#[test]
+fn help_says_what_can_be_done_where_it_was_asked() {
+    let mut console = Console::playground();
+    console.press("3 ?");
+    let rows = &console.state.help.list.rows;
+    let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
+    assert_eq!(launch.why_not, None);
+    console.press("esc 1 ?");
+    let rows = &console.state.help.list.rows;
+    let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
+    assert_eq!(launch.why_not, Some("on another screen"));
+}
+
 #[test]
 fn the_help_lists_every_key_and_command_and_nothing_that_changes_where_nothing_may_be_changed() {
     let mut console = Console::playground();
