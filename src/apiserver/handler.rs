@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::patch::Update;
-use super::request::{Part, Query, Target, delete_options, json_body};
-use super::store::{Key, Object, Scope, Store};
+use super::request::{Page, Part, Query, Target, delete_options, json_body};
+use super::store::{Key, Object, Scope, Store, set_member};
 use super::write::Writer;
 use super::{ApiServer, Resource, StatusError, watch};
 
@@ -108,8 +108,7 @@ impl ApiServer {
                 if let Some(asked) = version.filter(|asked| exact && *asked != store.version()) {
                     return Err(StatusError::expired(asked, store.version()));
                 }
-                let objects = store.list(target.table, &scope).map(|(_, object)| object);
-                Ok(respond(StatusCode::OK, list(target.resource, store.version(), objects)))
+                Ok(respond(StatusCode::OK, page(&store, target, &scope, &query.page()?)?))
             }
             Method::POST if writable => {
                 let object = json_body(json_bytes(request)?)?;
@@ -124,7 +123,7 @@ impl ApiServer {
                 let mut writer = self.writer(&mut store, target, query.dry_run());
                 let deleted = keys.iter().map(|key| Ok(writer.delete(key, &options)?.0));
                 let deleted = deleted.collect::<Result<Vec<_>, StatusError>>()?;
-                Ok(respond(StatusCode::OK, list(target.resource, store.version(), deleted.iter())))
+                Ok(respond(StatusCode::OK, list(target.resource, store.version(), None, deleted.iter())))
             }
             _ => Err(StatusError::method_not_allowed()),
         }
@@ -174,11 +173,41 @@ fn stream(
     response
 }
 
-fn list<'o>(resource: &Resource, version: u64, objects: impl Iterator<Item = &'o Arc<Object>>) -> Bytes {
+/// A part of a list. Every page shows the present, and has the version of the first one: a watch from there tells what
+/// changed between them.
+fn page(store: &Store, target: &Target<'_>, scope: &Scope, page: &Page) -> Result<Bytes, StatusError> {
+    let (version, after) = match &page.after {
+        Some((version, key)) => (*version, Some(key)),
+        None => (store.version(), None),
+    };
+    let oldest = store.floor(target.table);
+    if version < oldest || version > store.version() {
+        return Err(StatusError::expired(version, oldest));
+    }
+    let mut rest = store.list_after(target.table, scope, after).peekable();
+    let mut objects = Vec::new();
+    let mut last = None;
+    while page.limit.is_none_or(|limit| objects.len() < limit)
+        && let Some((key, object)) = rest.next()
+    {
+        objects.push(object);
+        last = Some(key);
+    }
+    let token = last.filter(|_| rest.peek().is_some()).map(|key| Page::token(version, key));
+    Ok(list(target.resource, version, token, objects.into_iter()))
+}
+
+fn list<'o>(
+    resource: &Resource,
+    version: u64,
+    token: Option<String>,
+    objects: impl Iterator<Item = &'o Arc<Object>>,
+) -> Bytes {
     let (kind, api_version) = (resource.kind, resource.api_version());
-    let start = format!(
-        r#"{{"kind":"{kind}List","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{version}"}},"items":["#
-    );
+    let mut metadata = json!({ "resourceVersion": version.to_string() });
+    set_member(&mut metadata, "continue", token.map(Value::from));
+    let start =
+        format!(r#"{{"kind":"{kind}List","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
     let mut body = start.into_bytes();
     for (index, object) in objects.enumerate() {
         body.extend_from_slice(if index > 0 { b"," } else { b"" });

@@ -7,7 +7,8 @@
 //! answers it shares with a kube-apiserver.
 //!
 //! Not served, and refused rather than imitated: server-side apply, strategic merge patch, YAML, CBOR, protobuf, tables,
-//! discovery, authentication. `limit` is ignored, which the API allows. Nothing is kept on disk; no controller runs here
+//! discovery, authentication. A list in pages (`limit`) is no snapshot: a watch from its version tells what changed while
+//! it was read. Nothing is kept on disk; no controller runs here
 //! (garbage collection of owner references included), with one exception: a deleted namespace empties itself.
 
 mod handler;

@@ -140,10 +140,6 @@ impl Query {
     /// The version of a get or list, and whether exactly that one is wanted.
     pub(super) fn version(&self) -> Result<(Option<u64>, bool), StatusError> {
         let version = self.number("resourceVersion")?;
-        // `limit` is answered with everything, which a server may do, so no token of ours exists.
-        if self.get("continue").is_some() {
-            return Err(StatusError::bad_request("continue key is not valid"));
-        }
         let why = match (self.get("resourceVersionMatch"), version) {
             (None, _) | (Some("NotOlderThan"), Some(_)) => return Ok((version, false)),
             (Some("Exact"), Some(1..)) => return Ok((version, true)),
@@ -152,6 +148,18 @@ impl Query {
             _ => "Unsupported value: supported values: \"Exact\", \"NotOlderThan\"",
         };
         Err(StatusError::invalid_list_options("resourceVersionMatch", why))
+    }
+
+    /// The part of a list that is wanted.
+    pub(super) fn page(&self) -> Result<Page, StatusError> {
+        let limit = self.number("limit")?.filter(|limit| *limit > 0);
+        let Some(token) = self.get("continue") else { return Ok(Page { limit, after: None }) };
+        if self.get("resourceVersion").is_some_and(|version| version != "0") {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(StatusError::bad_request(why));
+        }
+        let after = Page::read(token).ok_or_else(|| StatusError::bad_request("continue key is not valid"))?;
+        Ok(Page { limit, after: Some(after) })
     }
 
     pub(super) fn watch(&self) -> Result<WatchOptions, StatusError> {
@@ -167,6 +175,27 @@ impl Query {
             mark_initial_end: initial_events,
             timeout: timeout.map_or(DEFAULT_WATCH_TIMEOUT, Duration::from_secs),
         })
+    }
+}
+
+/// A part of a list.
+pub(super) struct Page {
+    /// The most objects that it has.
+    pub(super) limit: Option<usize>,
+    /// The version of the list's first page, and the last object of the page before.
+    pub(super) after: Option<(u64, Key)>,
+}
+
+impl Page {
+    /// The token that asks for what follows the object. No name contains a slash.
+    pub(super) fn token(version: u64, (namespace, name): &Key) -> String {
+        format!("{version}/{namespace}/{name}")
+    }
+
+    fn read(token: &str) -> Option<(u64, Key)> {
+        let (version, key) = token.split_once('/')?;
+        let (namespace, name) = key.split_once('/')?;
+        Some((version.parse().ok()?, (namespace.to_owned(), name.to_owned())))
     }
 }
 

@@ -4,6 +4,7 @@
 //! time; a change becomes visible to readers and to watches in the same critical section, so neither can be ahead.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -172,10 +173,22 @@ impl Store {
         table: usize,
         scope: &'s Scope,
     ) -> impl Iterator<Item = (&'s Key, &'s Arc<Object>)> {
+        self.list_after(table, scope, None)
+    }
+
+    /// Those of them that stand behind this key.
+    pub(super) fn list_after<'s>(
+        &'s self,
+        table: usize,
+        scope: &'s Scope,
+        after: Option<&Key>,
+    ) -> impl Iterator<Item = (&'s Key, &'s Arc<Object>)> + use<'s> {
+        let first = || Bound::Included((scope.namespace.clone(), String::new()));
+        let begin = after.map_or_else(first, |key| Bound::Excluded(key.clone()));
         self.tables
             .get(table)
             .into_iter()
-            .flat_map(|table| table.objects.range((scope.namespace.clone(), String::new())..))
+            .flat_map(move |table| table.objects.range((begin.clone(), Bound::Unbounded)))
             .take_while(|((namespace, _), _)| scope.namespace.is_empty() || *namespace == scope.namespace)
             .filter(|(_, object)| scope.contains(object))
     }
@@ -224,6 +237,11 @@ impl Store {
             table.watchers.push(Watcher { scope, events });
         }
         Ok((first, queue))
+    }
+
+    /// The oldest version that a watch of the table can begin at.
+    pub(super) fn floor(&self, table: usize) -> u64 {
+        self.tables.get(table).map_or(0, |table| table.floor)
     }
 
     fn history(&self, table: usize, scope: &Scope, since: u64) -> Result<Vec<Event>, u64> {

@@ -16,6 +16,9 @@ pub const MIN_WIDTH: u16 = 60;
 /// The lowest, in rows.
 pub const MIN_HEIGHT: u16 = 16;
 
+/// The most lines in which a selected row is written out.
+const MOST_READING: u16 = 4;
+
 /// A part of the screen, in cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Area {
@@ -38,6 +41,22 @@ impl Area {
     /// How many rows a list in it shows: all but the frame and the line of titles.
     pub fn list_rows(self) -> usize {
         usize::from(self.height.saturating_sub(3))
+    }
+
+    /// What is inside its frame.
+    pub const fn inside(self) -> Self {
+        if self.width < 2 || self.height < 2 {
+            return Self { width: 0, height: 0, ..self };
+        }
+        Self { x: self.x + 1, y: self.y + 1, width: self.width - 2, height: self.height - 2 }
+    }
+
+    /// The inside of the frame of a list whose rows say more than fits into a line: the list, and below it the lines
+    /// in which the selected row is written out; none where it is too low.
+    pub fn with_reading(self) -> (Self, Self) {
+        let inside = self.inside();
+        let lines = if inside.height < 5 { 0 } else { (inside.height * 2).div_ceil(5).min(MOST_READING) };
+        inside.split_top(inside.height - lines)
     }
 
     /// How many lines a text in it shows: all but the frame.
@@ -111,14 +130,18 @@ pub fn pane(state: &State, which: Pane) -> Option<Area> {
 pub fn rows(state: &State, which: Pane) -> usize {
     pane(state, which).map_or(1, |area| match which {
         Pane::Text | Pane::Timeline | Pane::Details => area.text_rows(),
+        Pane::Targets | Pane::Errors => usize::from(area.with_reading().0.height.saturating_sub(1)),
         _ => area.list_rows(),
     })
 }
 
 fn cluster(state: &State, body: Area) -> Vec<(Pane, Area)> {
     if body.width >= 140 {
-        let (nodes, pods) = body.split_left(44);
-        return vec![(Pane::Nodes, nodes), (Pane::Pods, pods)];
+        let (left, pods) = body.split_left(48);
+        let height = u16::try_from(state.data.nodes.len()).unwrap_or(u16::MAX).saturating_add(3);
+        let (nodes, details) = left.split_top(height.clamp(5, (body.height / 2).max(5)));
+        let panes = [(Pane::Nodes, nodes), (Pane::Pods, pods), (Pane::Details, details)];
+        return panes.into_iter().filter(|(_, area)| area.height > 0).collect();
     }
     // Room for the nodes there are, but never more than a third of the screen, and not at all where it is low.
     let wanted = u16::try_from(state.data.nodes.len()).unwrap_or(u16::MAX).saturating_add(3);
@@ -127,8 +150,15 @@ fn cluster(state: &State, body: Area) -> Vec<(Pane, Area)> {
         return vec![(state.cluster.focus, body)];
     }
     let (nodes, pods) = body.split_top(height);
+    if body.width >= 100 && pods.height >= 2 * POD_DETAILS {
+        let (pods, details) = pods.split_top(pods.height - POD_DETAILS);
+        return vec![(Pane::Nodes, nodes), (Pane::Pods, pods), (Pane::Details, details)];
+    }
     vec![(Pane::Nodes, nodes), (Pane::Pods, pods)]
 }
+
+/// How many lines the details of the selected pod or node have below the lists, with their frame.
+const POD_DETAILS: u16 = 9;
 
 /// A list, and beside or below it the details of what is selected.
 fn beside(body: Area, list: Pane) -> Vec<(Pane, Area)> {
@@ -143,15 +173,20 @@ fn beside(body: Area, list: Pane) -> Vec<(Pane, Area)> {
     }
 }
 
-/// How many lines the head of the run screen has, with its frame.
-const RUN_HEAD: u16 = 7;
+/// How many lines the head of the run screen takes, with its frame: how it stands, what it does, to whom, and what is
+/// wrong with it. A line that is wrapped takes more.
+fn run_head(state: &State, width: u16) -> u16 {
+    let room = usize::from(width.saturating_sub(4)).max(1);
+    let rows: usize = state.run.remarks().iter().map(|remark| remark.chars().count().div_ceil(room)).sum();
+    u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(5)
+}
 
 fn run(state: &State, body: Area) -> Vec<(Pane, Area)> {
-    let (head, rest) = body.split_top(RUN_HEAD.min(body.height / 2));
+    let (head, rest) = body.split_top(run_head(state, body.width).min(body.height / 2));
     if body.width >= 140 {
         let (targets, timeline) = rest.split_left(rest.width / 5 * 3);
         vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
-    } else if rest.height >= 10 {
+    } else if rest.height >= 14 {
         let (targets, timeline) = rest.split_top(rest.height / 5 * 3);
         vec![(Pane::Summary, head), (Pane::Targets, targets), (Pane::Timeline, timeline)]
     } else {

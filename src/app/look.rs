@@ -144,7 +144,7 @@ pub enum Charset {
     /// Unicode.
     #[default]
     Utf8,
-    /// ASCII only. What others write, such as logs, is shown as it is.
+    /// ASCII only: whatever is not shows as `?`, also in what others write, such as logs.
     Ascii,
 }
 

@@ -6,7 +6,7 @@ use super::effect::Deed;
 use super::input::Input;
 use super::list::Row as _;
 use super::popup::{Confirm, Line, Popup, Tone, Turning, Typed};
-use super::screens::experiments::{overview, reference};
+use super::screens::experiments::reference;
 use super::state::State;
 use super::store::Experiment;
 use super::turn;
@@ -51,14 +51,14 @@ pub fn counted(count: usize) -> String {
 /// Pause, resume or stop this experiment?
 pub(super) fn about(state: &State, experiment: &Experiment, deed: Deed) -> Popup {
     let targets = targets(state, experiment);
-    let overview = overview(state, experiment);
+    let overview = experiment.glance();
     let (verb, effect) = match deed {
         Deed::Pause(_) => ("Pause", "The fault is undone on all of them; the remaining time stands still."),
         Deed::Resume(_) => ("Resume", "The fault is injected again on all of them, for the remaining time."),
         _ => ("Stop", "The fault is undone on all of them and the experiment is deleted."),
     };
     let mut lines =
-        vec![Line::new(Tone::Heading, format!("{} is on {}:", overview.phase, counted(targets.len())))];
+        vec![Line::new(Tone::Heading, format!("{}, on {}:", overview.phase, counted(targets.len())))];
     lines.extend(named(&targets));
     lines.push(Line::new(Tone::Plain, effect));
     // What is made worse for many is asked twice; what takes a fault away must never be hard to do.
@@ -124,8 +124,11 @@ pub(super) fn halt(state: &State) -> Popup {
                 format!("  {} {}/{}  {}", overview.kind, overview.namespace, overview.name, overview.phase),
             ));
         }
-        lines.push(Line::new(Tone::Plain, "They are finished, also those of others. Nothing starts until"));
-        lines.push(Line::new(Tone::Plain, "it is released; that starts nothing again by itself."));
+        lines.push(Line::new(
+            Tone::Plain,
+            "They are finished, also those of others. Nothing starts until it is released; that starts nothing \
+             again by itself.",
+        ));
     }
     Popup::Confirm(Box::new(Confirm {
         title: "Emergency stop?".to_owned(),
@@ -162,7 +165,7 @@ pub(super) fn release(state: &State) -> Popup {
 
 /// Launch what these reports preview? What cannot run is refused here, with the place and the cure.
 pub(super) fn launch(text: String, namespace: Option<String>, reports: &[Report]) -> Popup {
-    let names: Vec<_> = reports.iter().map(|report| report.experiment.clone()).collect();
+    let names: Vec<_> = reports.iter().map(named_short).collect();
     let title = names.first().cloned().unwrap_or_else(|| "nothing".to_owned());
     let refused: Vec<_> = reports.iter().filter(|report| report.verdict == Verdict::Refused).collect();
     if !refused.is_empty() || reports.is_empty() {
@@ -203,6 +206,13 @@ pub(super) fn launch(text: String, namespace: Option<String>, reports: &[Report]
         typed: (targets.len() >= MANY).then(|| Typed { word, input: Input::default() }),
         turning: None,
     }))
+}
+
+/// `networkchaos/network-delay in default`.
+fn named_short(report: &Report) -> String {
+    let kind = report.experiment.split(['.', '/']).next().unwrap_or_default();
+    let name = report.experiment.rsplit('/').next().unwrap_or_default();
+    format!("{kind}/{name} in {}", report.namespace)
 }
 
 fn problems(report: &Report) -> Vec<Line> {

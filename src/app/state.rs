@@ -226,6 +226,7 @@ impl State {
 
     /// Works out what the present screen shows.
     pub fn refresh(&mut self) {
+        experiments::take_stock(self);
         match self.screen {
             Screen::Cluster => cluster::refresh(self),
             Screen::Experiments => experiments::refresh(self),
@@ -262,10 +263,9 @@ impl State {
     }
 
     /// Experiments that are not over, each at a glance.
-    pub fn active(&self) -> Vec<Overview> {
-        let all = self.data.all_experiments().map(|experiment| experiments::overview(self, experiment));
-        let mut active: Vec<_> =
-            all.filter(|overview| !matches!(overview.phase.as_str(), "Finished" | "Invalid")).collect();
+    pub fn active(&self) -> Vec<&Overview> {
+        let active = self.experiments.all.iter().filter(|row| row.is_active());
+        let mut active: Vec<_> = active.map(|row| &row.overview).collect();
         active.sort_by(|one, other| one.name.cmp(&other.name));
         active
     }
@@ -276,7 +276,7 @@ impl State {
             !self.data.halts.is_empty(),
             self.data.stalest().is_some(),
             self.frozen.is_some(),
-            self.data.all_experiments().any(|experiment| is_active(experiment)),
+            self.experiments.all.iter().any(|row| row.is_active()),
         ];
         // A line each is too much for a low screen; the view puts the worst first.
         let count = lines.into_iter().filter(|line| *line).count().min(2);
@@ -327,18 +327,10 @@ impl State {
         }
     }
 
-    fn current_phase(&self) -> Option<String> {
+    fn current_phase(&self) -> Option<&str> {
         let experiment = self.current_experiment()?;
-        (!(self.screen == Screen::Run && self.run.gone))
-            .then(|| experiments::overview(self, experiment).phase)
+        (!(self.screen == Screen::Run && self.run.gone)).then(|| experiment.glance().phase.as_str())
     }
-}
-
-/// Whether the experiment is neither over nor refused.
-fn is_active(experiment: &Experiment) -> bool {
-    let Overview { phase, .. } =
-        Overview::new(experiment.kind(), &experiment.0, crate::report::Remaining::Unknown);
-    !matches!(phase.as_str(), "Finished" | "Invalid")
 }
 
 /// What the table of keys asks about: whether an action is possible now, or why not.
@@ -363,7 +355,7 @@ impl State {
     }
 
     pub(super) fn can_pause(&self) -> Result<(), &'static str> {
-        match self.current_phase().as_deref() {
+        match self.current_phase() {
             None => Err("no experiment is selected"),
             Some("Paused") => Err("it is paused already"),
             Some("Waiting" | "Selected" | "Injecting" | "Injected") => Ok(()),
@@ -372,7 +364,7 @@ impl State {
     }
 
     pub(super) fn can_resume(&self) -> Result<(), &'static str> {
-        match self.current_phase().as_deref() {
+        match self.current_phase() {
             None => Err("no experiment is selected"),
             Some("Paused") => Ok(()),
             Some(_) => Err("it is not paused"),
@@ -380,7 +372,7 @@ impl State {
     }
 
     pub(super) fn can_stop(&self) -> Result<(), &'static str> {
-        match self.current_phase().as_deref() {
+        match self.current_phase() {
             None => Err("no experiment is selected"),
             Some("Stopping") => Err("it is being stopped"),
             Some(_) => Ok(()),
@@ -389,7 +381,7 @@ impl State {
 
     pub(super) fn can_turn(&self) -> Result<(), &'static str> {
         let Some(experiment) = self.current_experiment() else { return Err("no experiment is selected") };
-        if matches!(self.current_phase().as_deref(), None | Some("Finished" | "Stopping" | "Recovering")) {
+        if matches!(self.current_phase(), None | Some("Finished" | "Stopping" | "Recovering")) {
             return Err("it is over");
         }
         turn::turned(&experiment.0, 1).map(|_| ()).ok_or("it has no magnitude that could be turned")

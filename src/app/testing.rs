@@ -6,12 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::effect::Effect;
-use super::event::Event;
+use super::event::{Event, Loaded};
 use super::key::Key;
 use super::state::State;
 use super::store::{Batch, Delta, Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
 use super::update;
 use crate::api::{Halt, HaltSpec};
+use crate::report::Trouble;
 
 /// A console, its clock, and everything that it has asked for.
 pub struct Console {
@@ -121,14 +122,18 @@ impl Console {
     /// An experiment comes, or changes.
     pub fn experiment(&mut self, object: &Value) -> &mut Self {
         let kind = object.pointer("/kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Ok(object) = serde_json::from_value(object.clone()) else { return self };
-        let delta = Delta { upserted: vec![Arc::new(Experiment(object))], ..Delta::default() };
+        let object = serde_json::from_value::<kube::core::DynamicObject>(object.clone());
+        debug_assert!(object.is_ok(), "{:?}", object.err());
+        let Ok(object) = object else { return self };
+        let delta = Delta { upserted: vec![Arc::new(Experiment::from(object))], ..Delta::default() };
         self.change(Batch { experiments: [(kind, delta)].into(), ..Batch::default() })
     }
 
     /// The part of a node in an experiment comes, or changes.
     pub fn part(&mut self, object: &Value) -> &mut Self {
-        let Ok(injection) = serde_json::from_value(object.clone()) else { return self };
+        let injection = serde_json::from_value(object.clone());
+        debug_assert!(injection.is_ok(), "{:?}", injection.err());
+        let Ok(injection) = injection else { return self };
         let injections = Delta { upserted: vec![Arc::new(Part(injection))], ..Delta::default() };
         self.change(Batch { injections, ..Batch::default() })
     }
@@ -136,14 +141,76 @@ impl Console {
     /// The delay of the tutorial, injected on its three targets ten seconds before noon, for a minute.
     pub fn with_delay(&mut self) -> &mut Self {
         self.experiment(&delay());
-        for (node, target, is_peer) in [
-            ("machine2", "server-app-698785988d-6xszv", false),
-            ("machine3", "server-app-698785988d-bnq84", false),
-            ("machine3", "mongo-596c7bf7bd-tkwpx", true),
-        ] {
-            self.part(&delay_part(node, target, is_peer));
+        self.part(&delay_part("machine2", &[("server-app-698785988d-6xszv", false)]));
+        self.part(&delay_part(
+            "machine3",
+            &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
+        ))
+    }
+
+    /// What the console asked for last comes, or cannot be had.
+    pub fn answer(&mut self, outcome: Result<Loaded, Trouble>) -> &mut Self {
+        let last = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Load { slot, ticket, .. } => Some((*slot, *ticket)),
+            _ => None,
+        });
+        let Some((slot, ticket)) = last else { return self };
+        self.happen(Event::Loaded { slot, ticket, outcome })
+    }
+
+    /// Everything that can fail has failed: a node, a pod, a target of the delay, an experiment that cannot run, and
+    /// a kind that may not be read.
+    pub fn with_failures(&mut self) -> &mut Self {
+        self.with_delay().experiment(&invalid());
+        let mut sick = NodeRow::clone(&node("machine2"));
+        "NotReady".clone_into(&mut sick.status);
+        let mut crashing = PodRow::clone(&pod("traffic-64f8ddcd8c-kxbd7", "traffic", "machine1"));
+        (crashing.ready, crashing.restarts) = (0, 7);
+        "CrashLoopBackOff".clone_into(&mut crashing.status);
+        self.change(Batch {
+            nodes: Delta { upserted: vec![Arc::new(sick)], ..Delta::default() },
+            pods: Delta { upserted: vec![Arc::new(crashing)], ..Delta::default() },
+            ..Batch::default()
+        });
+        let mut part = delay_part(
+            "machine3",
+            &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
+        );
+        if let Some(target) = part.pointer_mut("/status/targets/1") {
+            target["phase"] = json!("Failed");
+            target["evidence"] = Value::Null;
+            target["error"] = json!(
+                "the kernel of machine3 can neither shape (sch_netem) nor queue (nfnetlink_queue): run \
+                 `modprobe sch_netem` there, then `squall resume network-delay`"
+            );
         }
-        self
+        let mut failed = delay();
+        failed["status"]["conditions"][1]["status"] = json!("False");
+        failed["status"]["experiment"]["targets"] =
+            json!({"selected": 3, "injected": 2, "recovered": 0, "failed": 1});
+        self.part(&part).experiment(&failed);
+        let forbidden = Trouble {
+            what: "cannot watch podchaos.chaos-mesh.org".to_owned(),
+            why: Some("forbidden: User \"ann\" cannot list resource \"podchaos\"".to_owned()),
+            cure: Some("ask for the role squall-viewer, or choose another user with --context".to_owned()),
+        };
+        let topic = Topic::Experiments("PodChaos".to_owned());
+        let since = self.now;
+        self.happen(Event::Linked { topic, link: Link::Lost { since, trouble: forbidden } });
+        self.press("esc")
+    }
+
+    /// The API server has not been heard from for so many seconds.
+    pub fn lost(&mut self, seconds: i64) -> &mut Self {
+        let trouble =
+            Trouble::new("the API server does not answer").cure("the console goes on trying by itself");
+        let since = self.now;
+        for topic in
+            [Topic::Pods, Topic::Nodes, Topic::Injections, Topic::Experiments("NetworkChaos".to_owned())]
+        {
+            self.happen(Event::Linked { topic, link: Link::Lost { since, trouble: trouble.clone() } });
+        }
+        self.press("esc").wait(seconds * 1_000)
     }
 
     /// The emergency stop comes.
@@ -181,7 +248,7 @@ pub fn pod(name: &str, app: &str, node: &str) -> Arc<PodRow> {
         ready: 1,
         containers: vec![app.to_owned()],
         created: after_noon(-300).parse().ok(),
-        labels: [("app".to_owned(), app.to_owned())].into(),
+        labels: Arc::new([("app".to_owned(), app.to_owned())].into()),
         ..PodRow::default()
     })
 }
@@ -197,6 +264,7 @@ pub fn delay() -> Value {
         "metadata": {"name": "network-delay", "namespace": "default", "uid": "uid-delay", "resourceVersion": "7",
             "creationTimestamp": after_noon(-11)},
         "spec": {"action": "delay", "mode": "all", "selector": {"labelSelectors": {"app": "server-app"}},
+            "target": {"mode": "all", "selector": {"labelSelectors": {"app": "mongo"}}}, "direction": "to",
             "delay": {"latency": "150ms", "jitter": "10ms", "correlation": "25"}, "duration": "1m"},
         "status": {
             "conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": "True"}],
@@ -209,23 +277,50 @@ pub fn delay() -> Value {
     })
 }
 
-/// The part of a node in the delay of the tutorial.
-pub fn delay_part(node: &str, pod: &str, is_peer: bool) -> Value {
-    let target = json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
-        "selectorKey": if is_peer { ".Target" } else { "." }});
+/// An experiment that cannot run as it is written.
+pub fn invalid() -> Value {
+    json!({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "PodChaos",
+        "metadata": {"name": "kill-mongo", "namespace": "default", "uid": "uid-kill", "resourceVersion": "9",
+            "creationTimestamp": after_noon(-75)},
+        "spec": {"action": "pod-kill", "mode": "fixed", "value": "many",
+            "selector": {"labelSelectors": {"app": "mongo"}}},
+        "status": {
+            "conditions": [{"type": "Invalid", "status": "True", "reason": "NotANumber",
+                "message": "spec.value: \"many\" is no number; write how many pods, such as \"2\""}],
+            "experiment": {"desiredPhase": "Stop", "containerRecords": []},
+        },
+    })
+}
+
+/// The part of a node in the delay of the tutorial; of each pod on it whether it is the other end.
+pub fn delay_part(node: &str, pods: &[(&str, bool)]) -> Value {
+    let target = |(pod, is_peer): &(&str, bool)| {
+        json!({"namespace": "default", "pod": pod, "uid": format!("uid-{pod}"),
+            "selectorKey": if *is_peer { ".Target" } else { "." }})
+    };
+    let injected = |pod: &(&str, bool)| {
+        let mut injected = target(pod);
+        injected["phase"] = json!("Injected");
+        injected["since"] = json!(after_noon(-10));
+        injected["evidence"] = json!(
+            "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: \
+             rules 3, addresses 2"
+        );
+        injected
+    };
     json!({
         "apiVersion": "squall.dev/v1alpha1", "kind": "Injection",
-        "metadata": {"name": format!("networkchaos-1-{node}-{pod}"), "namespace": "squall-system",
-            "uid": format!("uid-{node}-{pod}")},
+        "metadata": {"name": format!("networkchaos-1-{node}"), "namespace": "squall-system",
+            "uid": format!("uid-part-{node}")},
         "spec": {
             "experiment": {"kind": "NetworkChaos", "namespace": "default", "name": "network-delay", "uid": "uid-delay"},
-            "node": node, "targets": [target], "fault": {}, "paused": false, "run": 1, "remaining": "1m",
-            "notAfter": after_noon(3600), "lease": "30s",
+            "node": node, "targets": pods.iter().map(target).collect::<Vec<_>>(), "fault": {}, "paused": false,
+            "run": 1, "remaining": "1m", "notAfter": after_noon(3600), "lease": "30s",
         },
         "status": {
             "observedRun": 1, "startedAt": after_noon(-10), "wanted": "Present", "interruptions": 0,
-            "targets": [{"target": target, "phase": "Injected", "since": after_noon(-10),
-                "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: rules 3, addresses 2"}],
+            "targets": pods.iter().map(injected).collect::<Vec<_>>(),
         },
     })
 }

@@ -27,16 +27,16 @@ impl<T> Default for Changes<T> {
 }
 
 impl<T: Row> Changes<T> {
-    fn put(&mut self, row: T) {
-        self.rows.insert(row.id().to_owned(), Some(Arc::new(row)));
+    fn put(&mut self, row: Arc<T>) {
+        self.rows.insert(row.id().to_owned(), Some(row));
     }
 
-    fn remove(&mut self, uid: String) {
+    fn remove(&mut self, uid: &str) {
         // After a reset nothing is there that could be removed.
         if self.reset {
-            self.rows.remove(&uid);
+            self.rows.remove(uid);
         } else {
-            self.rows.insert(uid, None);
+            self.rows.insert(uid.to_owned(), None);
         }
     }
 
@@ -69,15 +69,15 @@ struct Waiting {
 /// A row of any kind.
 pub(super) enum AnyRow {
     /// Of a pod.
-    Pod(PodRow),
+    Pod(Arc<PodRow>),
     /// Of a node.
-    Node(NodeRow),
+    Node(Arc<NodeRow>),
     /// Of an experiment of this kind.
-    Experiment(String, Experiment),
+    Experiment(String, Arc<Experiment>),
     /// Of an Injection.
-    Part(Box<Part>),
+    Part(Arc<Part>),
     /// Of a Halt.
-    Halt(HaltRow),
+    Halt(Arc<HaltRow>),
 }
 
 /// Where watches leave what changed.
@@ -102,7 +102,7 @@ impl Slots {
             AnyRow::Pod(row) => waiting.pods.put(row),
             AnyRow::Node(row) => waiting.nodes.put(row),
             AnyRow::Experiment(kind, row) => waiting.experiments.entry(kind).or_default().put(row),
-            AnyRow::Part(row) => waiting.injections.put(*row),
+            AnyRow::Part(row) => waiting.injections.put(row),
             AnyRow::Halt(row) => waiting.halts.put(row),
         });
     }
@@ -110,13 +110,13 @@ impl Slots {
     /// A row is gone.
     pub(super) fn remove(&self, row: AnyRow) {
         self.change(|waiting| match row {
-            AnyRow::Pod(row) => waiting.pods.remove(row.uid),
-            AnyRow::Node(row) => waiting.nodes.remove(row.uid),
+            AnyRow::Pod(row) => waiting.pods.remove(&row.uid),
+            AnyRow::Node(row) => waiting.nodes.remove(&row.uid),
             AnyRow::Experiment(kind, row) => {
-                waiting.experiments.entry(kind).or_default().remove(row.id().to_owned());
+                waiting.experiments.entry(kind).or_default().remove(row.id());
             }
-            AnyRow::Part(row) => waiting.injections.remove(row.id().to_owned()),
-            AnyRow::Halt(row) => waiting.halts.remove(row.id().to_owned()),
+            AnyRow::Part(row) => waiting.injections.remove(row.id()),
+            AnyRow::Halt(row) => waiting.halts.remove(row.id()),
         });
     }
 
@@ -173,8 +173,8 @@ pub(super) enum AllRows {
 mod tests {
     use super::*;
 
-    fn pod(uid: &str, status: &str) -> PodRow {
-        PodRow { uid: uid.to_owned(), status: status.to_owned(), ..PodRow::default() }
+    fn pod(uid: &str, status: &str) -> Arc<PodRow> {
+        Arc::new(PodRow { uid: uid.to_owned(), status: status.to_owned(), ..PodRow::default() })
     }
 
     #[tokio::test]
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(batch.pods.upserted[0].status, "Running");
         assert!(slots.take().is_empty());
         slots.put(AnyRow::Pod(pod("a", "Running")));
-        slots.replace(AllRows::Pods(vec![Arc::new(pod("c", "Running"))]));
+        slots.replace(AllRows::Pods(vec![pod("c", "Running")]));
         slots.remove(AnyRow::Pod(pod("c", "Running")));
         let batch = slots.take();
         assert!(batch.pods.reset && batch.pods.upserted.is_empty() && batch.pods.removed.is_empty());

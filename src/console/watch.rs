@@ -3,6 +3,7 @@
 //! A watch that fails is begun anew with a new list: only that proves that what is shown is what is. Until then the
 //! rows stay as they were, and the console says how old they are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
@@ -58,12 +59,32 @@ trait Watched: Send + 'static {
     type Row: Row + Send + Sync + 'static;
 
     fn topic(&self) -> Topic;
-    fn row(&self, object: Self::Object) -> Self::Row;
-    fn one(&self, row: Self::Row) -> AnyRow;
+    fn row(&mut self, object: Self::Object) -> Self::Row;
+    fn one(&self, row: Arc<Self::Row>) -> AnyRow;
     fn all(&self, rows: Vec<Arc<Self::Row>>) -> AllRows;
 }
 
-struct Pods;
+/// Pods, and the labels that they share. Each has some hundred bytes, and the recorder keeps rows that are no more.
+#[derive(Default)]
+struct Pods {
+    labels: BTreeSet<Arc<BTreeMap<String, String>>>,
+    /// How many labels there may be before those that no pod has any more are looked for.
+    most: usize,
+}
+
+impl Pods {
+    fn shared(&mut self, labels: Arc<BTreeMap<String, String>>) -> Arc<BTreeMap<String, String>> {
+        if let Some(known) = self.labels.get(&labels) {
+            return Arc::clone(known);
+        }
+        if self.labels.len() >= self.most {
+            self.labels.retain(|labels| Arc::strong_count(labels) > 1);
+            self.most = (2 * self.labels.len()).max(1_000);
+        }
+        self.labels.insert(Arc::clone(&labels));
+        labels
+    }
+}
 
 impl Watched for Pods {
     type Object = Pod;
@@ -73,11 +94,12 @@ impl Watched for Pods {
         Topic::Pods
     }
 
-    fn row(&self, object: Pod) -> PodRow {
-        PodRow::new(&object)
+    fn row(&mut self, object: Pod) -> PodRow {
+        let row = PodRow::new(&object);
+        PodRow { labels: self.shared(Arc::clone(&row.labels)), ..row }
     }
 
-    fn one(&self, row: PodRow) -> AnyRow {
+    fn one(&self, row: Arc<PodRow>) -> AnyRow {
         AnyRow::Pod(row)
     }
 
@@ -96,11 +118,11 @@ impl Watched for Nodes {
         Topic::Nodes
     }
 
-    fn row(&self, object: Node) -> NodeRow {
+    fn row(&mut self, object: Node) -> NodeRow {
         NodeRow::new(&object)
     }
 
-    fn one(&self, row: NodeRow) -> AnyRow {
+    fn one(&self, row: Arc<NodeRow>) -> AnyRow {
         AnyRow::Node(row)
     }
 
@@ -119,17 +141,17 @@ impl Watched for Experiments {
         Topic::Experiments(self.0.resource.kind.clone())
     }
 
-    fn row(&self, mut object: DynamicObject) -> Experiment {
+    fn row(&mut self, mut object: DynamicObject) -> Experiment {
         object.metadata.managed_fields = None;
         // Items of a list do not name their kind.
         object.types = Some(kube::api::TypeMeta {
             api_version: self.0.resource.api_version.clone(),
             kind: self.0.resource.kind.clone(),
         });
-        Experiment(object)
+        Experiment::from(object)
     }
 
-    fn one(&self, row: Experiment) -> AnyRow {
+    fn one(&self, row: Arc<Experiment>) -> AnyRow {
         AnyRow::Experiment(self.0.resource.kind.clone(), row)
     }
 
@@ -148,14 +170,14 @@ impl Watched for Parts {
         Topic::Injections
     }
 
-    fn row(&self, mut object: Injection) -> Part {
+    fn row(&mut self, mut object: Injection) -> Part {
         object.metadata.managed_fields = None;
         object.spec.fault = Fault::default();
         Part(object)
     }
 
-    fn one(&self, row: Part) -> AnyRow {
-        AnyRow::Part(Box::new(row))
+    fn one(&self, row: Arc<Part>) -> AnyRow {
+        AnyRow::Part(row)
     }
 
     fn all(&self, rows: Vec<Arc<Part>>) -> AllRows {
@@ -173,11 +195,11 @@ impl Watched for Halts {
         Topic::Halts
     }
 
-    fn row(&self, object: Halt) -> HaltRow {
+    fn row(&mut self, object: Halt) -> HaltRow {
         HaltRow(object)
     }
 
-    fn one(&self, row: HaltRow) -> AnyRow {
+    fn one(&self, row: Arc<HaltRow>) -> AnyRow {
         AnyRow::Halt(row)
     }
 
@@ -194,7 +216,7 @@ impl Watches {
         let cancel = self.cancel.clone();
         tasks.spawn(async move { cancel.run_until_cancelled(asking).await });
         // What is seen first is asked for first.
-        tasks.spawn(self.clone().follow(heard.clone(), Pods, Api::all(client.clone())));
+        tasks.spawn(self.clone().follow(heard.clone(), Pods::default(), Api::all(client.clone())));
         tasks.spawn(self.clone().follow(heard.clone(), Nodes, Api::all(client.clone())));
         for kind in custom_kinds().iter().filter(|kind| kind.group == "chaos-mesh.org") {
             if let Some(kind) = Kind::known(kind.kind) {
@@ -219,11 +241,11 @@ impl Watches {
         cancel.run_until_cancelled(self.for_ever(pulse, watched, api)).await;
     }
 
-    async fn for_ever<W: Watched>(self, mut pulse: Heard, watched: W, api: Api<W::Object>) {
+    async fn for_ever<W: Watched>(self, mut pulse: Heard, mut watched: W, api: Api<W::Object>) {
         let mut wait = SHORTEST;
         loop {
             let (heard, error) = tokio::select! {
-                failure = self.until_failure(&watched, &api) => failure,
+                failure = self.until_failure(&mut watched, &api) => failure,
                 since = pulse.silence() => {
                     self.tell(&watched, Link::Lost { since, trouble: silence() }).await;
                     pulse.answer().await;
@@ -247,7 +269,11 @@ impl Watches {
     }
 
     /// Watches until something fails; also says whether anything was heard.
-    async fn until_failure<W: Watched>(&self, watched: &W, api: &Api<W::Object>) -> (bool, watcher::Error) {
+    async fn until_failure<W: Watched>(
+        &self,
+        watched: &mut W,
+        api: &Api<W::Object>,
+    ) -> (bool, watcher::Error) {
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let mut stream = pin!(watcher(api.clone(), config));
         let (mut heard, mut list, mut first) = (false, Vec::new(), true);
@@ -258,7 +284,10 @@ impl Watches {
                     match event {
                         watcher::Event::Init => list.clear(),
                         watcher::Event::InitApply(object) => {
-                            list.push(Arc::new(watched.row(object)));
+                            // Shown at once: a long list takes its time. What is not in it goes when it is whole.
+                            let row = Arc::new(watched.row(object));
+                            self.slots.put(watched.one(Arc::clone(&row)));
+                            list.push(row);
                         }
                         watcher::Event::InitDone => {
                             self.slots.replace(watched.all(std::mem::take(&mut list)));
@@ -267,8 +296,14 @@ impl Watches {
                                 self.tell(watched, Link::Live).await;
                             }
                         }
-                        watcher::Event::Apply(object) => self.slots.put(watched.one(watched.row(object))),
-                        watcher::Event::Delete(object) => self.slots.remove(watched.one(watched.row(object))),
+                        watcher::Event::Apply(object) => {
+                            let row = Arc::new(watched.row(object));
+                            self.slots.put(watched.one(row));
+                        }
+                        watcher::Event::Delete(object) => {
+                            let row = Arc::new(watched.row(object));
+                            self.slots.remove(watched.one(row));
+                        }
                     }
                 }
                 Some(Err(error)) => return (heard, error),
@@ -299,5 +334,23 @@ fn trouble(plural: &str, error: watcher::Error) -> Trouble {
         }
         E::WatchError(status) => Trouble::api(doing, &kube::Error::Api(status)),
         E::NoResourceVersion => Trouble::new(format!("cannot {doing}: the API server ended it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_share_labels_and_those_of_none_are_forgotten() {
+        let labels = |app: usize| Arc::new(BTreeMap::from([("app".to_owned(), app.to_string())]));
+        let mut pods = Pods::default();
+        let (one, other) = (pods.shared(labels(7)), pods.shared(labels(7)));
+        assert!(Arc::ptr_eq(&one, &other));
+        for app in 10..5_000 {
+            drop(pods.shared(labels(app)));
+        }
+        assert!(pods.labels.len() <= 1_000, "{}", pods.labels.len());
+        assert!(Arc::ptr_eq(&one, &pods.shared(labels(7))));
     }
 }

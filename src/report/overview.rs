@@ -54,9 +54,7 @@ impl Overview {
     pub fn new(kind: &str, object: &DynamicObject, left: Remaining) -> Self {
         let status = status(object);
         let text = |path: &str| object.data.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        // What is over has nothing left, whatever its parts on the nodes still say.
-        let left = if status.experiment.ended.is_some() { Remaining::Unknown } else { left };
-        Self {
+        let overview = Self {
             kind: kind.to_owned(),
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
@@ -65,10 +63,19 @@ impl Overview {
             ended: status.experiment.ended.clone(),
             targets: status.experiment.targets,
             duration: text("/spec/duration").filter(|text| !text.is_empty()),
-            remaining_seconds: left.seconds(),
+            remaining_seconds: None,
             created: object.creation_timestamp().map(|created| created.0.to_string()),
-            left,
-        }
+            left: Remaining::Unknown,
+        };
+        overview.with_left(left)
+    }
+
+    /// The same at a time when so much is left.
+    #[must_use]
+    pub fn with_left(self, left: Remaining) -> Self {
+        // What is over has nothing left, whatever its parts on the nodes still say.
+        let left = if self.ended.is_some() { Remaining::Unknown } else { left };
+        Self { remaining_seconds: left.seconds(), left, ..self }
     }
 
     /// What remains and of how much: `42s/1m`, with a dash for what is not known.

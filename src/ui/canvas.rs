@@ -5,7 +5,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
 use super::text;
 use super::theme::{Glyph, Role, State, Theme};
@@ -49,6 +49,7 @@ impl Canvas<'_> {
         }
         let room = width.min(bounds.right() - x);
         let harmless = text::harmless(text);
+        let harmless = if self.theme.is_ascii() { text::ascii(&harmless) } else { harmless };
         let ellipsis = self.theme.glyph(Glyph::Ellipsis);
         let shown = text::truncate(&harmless, usize::from(room), text::Elide::End, ellipsis);
         let (end, _) = self.buffer.set_stringn(x, y, shown, usize::from(room), style);
@@ -110,8 +111,8 @@ pub struct Frame<'a> {
     pub corner: &'a str,
     /// Whether the keys act on what is in it.
     pub focus: bool,
-    /// At the bottom: what is wrong with what is in it, and how bad that is.
-    pub wrong: Option<(Role, String)>,
+    /// At the bottom: what is wrong with what is in it and how bad that is, or more about the selected row.
+    pub foot: Option<(Role, String)>,
 }
 
 impl Frame<'_> {
@@ -146,26 +147,28 @@ impl Frame<'_> {
             put(x, y, symbol);
         }
         self.labels(canvas, area);
-        Area { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 }
+        area.inside()
     }
 
     fn labels(&self, canvas: &mut Canvas<'_>, area: Area) {
+        // The border below may be bold; what stands on it looks as its own role says.
+        let alone = |style: Style| style.remove_modifier(Modifier::all().difference(style.add_modifier));
         let room = area.width.saturating_sub(4);
         let corner_width = u16::try_from(text::width(self.corner)).unwrap_or(room).saturating_add(2);
         let has_corner = !self.corner.is_empty() && corner_width < room;
         if has_corner {
             let x = area.x + area.width - 2 - corner_width;
-            let style = canvas.theme.style(Role::Dim);
+            let style = alone(canvas.theme.style(Role::Dim));
             canvas.text(x, area.y, corner_width, &format!(" {} ", self.corner), style);
         }
         if !self.title.is_empty() {
             let room = if has_corner { room.saturating_sub(corner_width + 1) } else { room };
-            let style = canvas.theme.style(if self.focus { Role::Title } else { Role::Dim });
+            let style = alone(canvas.theme.style(if self.focus { Role::Title } else { Role::Dim }));
             canvas.text(area.x + 1, area.y, room, &format!(" {} ", self.title), style);
         }
-        if let Some((role, wrong)) = &self.wrong {
-            let style = canvas.theme.style(*role);
-            canvas.text(area.x + 2, area.y + area.height - 1, room, &format!(" {wrong} "), style);
+        if let Some((role, text)) = &self.foot {
+            let style = alone(canvas.theme.style(*role));
+            canvas.text(area.x + 2, area.y + area.height - 1, room, &format!(" {text} "), style);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What every screen has: where we are, what is dangerous, which keys there are.
 
-use super::canvas::{Canvas, Span};
-use super::text;
+use std::borrow::Cow;
+
+use super::canvas::Canvas;
+use super::text::{self, Elide};
 use super::theme::{self, Glyph, Role};
 use crate::app::completion;
 use crate::app::geometry::Area;
@@ -9,6 +11,7 @@ use crate::app::key::{Key, written};
 use crate::app::keymap::{Binding, Effect};
 use crate::app::screens::Screen;
 use crate::app::state::{PromptKind, State};
+use crate::app::store::Link;
 use crate::report::age;
 
 /// The first line: the way to here on the left; on the right, always in the same corner, the world, the namespace and
@@ -16,25 +19,66 @@ use crate::report::age;
 pub(super) fn header(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let (word, role) = if state.read_only { ("READ-ONLY", Role::ReadOnly) } else { ("ARMED", Role::Armed) };
     let separator = format!(" {} ", canvas.theme.glyph(Glyph::Separator));
-    let namespace = state.namespace.as_deref().unwrap_or("all namespaces");
     let mode = format!(" {word} ");
     let mode_width = columns(&mode).min(area.width);
     let mode_at = area.x + area.width - mode_width;
     let style = canvas.theme.style(role);
     canvas.text(mode_at, area.y, mode_width, &mode, style);
-    // The way to here gives way to the world: where one is can be seen, which cluster it is cannot.
-    let place = format!("{}{separator}{namespace} ", state.world.name);
-    let place_width = columns(&place).min(mode_at.saturating_sub(area.x).saturating_sub(12));
+    let room = mode_at.saturating_sub(area.x);
+    let (world, namespace) = place(state, canvas, usize::from(room.saturating_sub(LEAST_WAY)));
+    let place = format!("{world}{separator}{namespace} ");
+    let place_width = columns(&place).min(room);
     let place_at = mode_at.saturating_sub(place_width);
     let style = canvas.theme.style(Role::Text);
     canvas.text(place_at, area.y, place_width, &place, style);
+    let (title, subject) = way(state);
+    let left = place_at.saturating_sub(area.x + 1);
     let into = format!(" {} ", canvas.theme.glyph(Glyph::Into));
-    let mut spans = vec![Span::new(Role::Accent, state.screen.title())];
-    if let Some(what) = subject(state) {
-        spans.push(Span::new(Role::Dim, into));
-        spans.push(Span::plain(what));
+    let mut x = area.x;
+    // Where both have no room, what it is about says more.
+    let has_room = |subject: &String| columns(title) + columns(&into) + columns(subject) <= left;
+    if subject.as_ref().is_none_or(has_room) {
+        let style = canvas.theme.style(Role::Accent);
+        x += canvas.text(x, area.y, left, title, style);
+        let style = canvas.theme.style(Role::Dim);
+        let into = if subject.is_some() { into.as_str() } else { "" };
+        x += canvas.text(x, area.y, (area.x + left).saturating_sub(x), into, style);
     }
-    canvas.spans(area.x, area.y, place_at.saturating_sub(area.x + 1), &spans, Role::Text);
+    let room = (area.x + left).saturating_sub(x);
+    let subject = subject.unwrap_or_default();
+    let ellipsis = canvas.theme.glyph(Glyph::Ellipsis);
+    let shown = text::truncate(&subject, usize::from(room), Elide::Middle, ellipsis);
+    let style = canvas.theme.style(Role::Text);
+    canvas.text(x, area.y, room, &shown, style);
+}
+
+/// What the way to here keeps on the first line, in columns, however long the name of the world is.
+const LEAST_WAY: u16 = 14;
+
+/// The world and the namespace in so much room. Both are always there: the way to here gives way to them, for where one
+/// is can be seen, and on which cluster cannot.
+fn place<'a>(state: &'a State, canvas: &Canvas<'_>, room: usize) -> (Cow<'a, str>, Cow<'a, str>) {
+    let ellipsis = canvas.theme.glyph(Glyph::Ellipsis);
+    // Three for what separates them, one behind them.
+    let room = room.saturating_sub(4);
+    let namespace = state.namespace.as_deref().unwrap_or("all namespaces");
+    let world = state.world.name.as_str();
+    let left = room.saturating_sub(text::width(world)).max(room / 2);
+    let namespace = text::truncate(namespace, left, Elide::Middle, ellipsis);
+    let left = room.saturating_sub(text::width(&namespace));
+    (text::truncate(world, left, Elide::Middle, ellipsis), namespace)
+}
+
+/// The way to here: the screen, and what it is about.
+fn way(state: &State) -> (&str, Option<String>) {
+    if state.screen == Screen::Pager {
+        // `logs Pod default/mongo-1`: the first word is what it is.
+        return match state.pager.title.split_once(' ') {
+            Some((what, of)) => (what, Some(of.to_owned())),
+            None => (state.screen.title(), Some(state.pager.title.clone())),
+        };
+    }
+    (state.screen.title(), subject(state))
 }
 
 /// What the screen is about.
@@ -42,7 +86,6 @@ fn subject(state: &State) -> Option<String> {
     match state.screen {
         Screen::Cluster => state.cluster.node.clone(),
         Screen::Run => state.run.experiment.as_ref().map(|experiment| experiment.name()),
-        Screen::Pager => Some(state.pager.title.clone()),
         Screen::Help => Some(state.help.of.title().to_owned()),
         _ => None,
     }
@@ -54,7 +97,7 @@ fn columns(text: &str) -> u16 {
 
 /// Lines that concern every screen, the worst first.
 pub(super) fn banner(state: &State, canvas: &mut Canvas<'_>, area: Area) {
-    let lines = [halted(state), stale(state), frozen(state), running(state, canvas)];
+    let lines = [halted(state, canvas), stale(state, canvas), frozen(state, canvas), running(state, canvas)];
     let shown = lines.into_iter().flatten().take(usize::from(area.height));
     for (down, (role, line)) in shown.enumerate() {
         let Ok(down) = u16::try_from(down) else { return };
@@ -65,7 +108,7 @@ pub(super) fn banner(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     }
 }
 
-fn halted(state: &State) -> Option<(Role, String)> {
+fn halted(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
     let halt = state.data.halts.iter().next()?;
     let reason = halt.0.spec.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let scope = if halt.0.spec.namespaces.is_empty() {
@@ -73,19 +116,27 @@ fn halted(state: &State) -> Option<(Role, String)> {
     } else {
         format!("stopped in {}", halt.0.spec.namespaces.join(", "))
     };
-    Some((Role::HaltBanner, format!("HALTED: {scope}{reason}; nothing starts. :release lifts it")))
+    let glyph = canvas.theme.glyph(Glyph::Failed);
+    Some((Role::HaltBanner, format!("{glyph} HALTED: {scope}{reason}; nothing starts. :release lifts it")))
 }
 
-fn stale(state: &State) -> Option<(Role, String)> {
-    let (topic, since, trouble) = state.data.stalest()?;
+/// What is out of date, for how long and why.
+fn stale(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
+    let (_, since, trouble) = state.data.stalest()?;
     let age = age::human(state.now.as_second() - since.as_second());
-    Some((Role::Match, format!("STALE {age}: {} as they were; {trouble}", topic.words())))
+    let lost = state.data.links.iter().filter(|(_, link)| matches!(link, Link::Lost { .. }));
+    let mut words: Vec<_> = lost.map(|(topic, _)| topic.words()).collect();
+    words.sort_unstable();
+    words.dedup();
+    let glyph = canvas.theme.glyph(Glyph::Warning);
+    Some((Role::Match, format!("{glyph} STALE {age}: {trouble}; as they were: {}", words.join(", "))))
 }
 
-fn frozen(state: &State) -> Option<(Role, String)> {
+fn frozen(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
     let since = state.frozen?;
     let age = age::human(state.now.as_second() - since.as_second());
-    Some((Role::SelectedDim, format!("FROZEN {age}: nothing new is shown; f goes on")))
+    let glyph = canvas.theme.glyph(Glyph::Paused);
+    Some((Role::SelectedDim, format!("{glyph} FROZEN {age}: nothing new is shown; f goes on")))
 }
 
 /// How many faults run, and the one with the least time left.
@@ -100,19 +151,17 @@ fn running(state: &State, canvas: &Canvas<'_>) -> Option<(Role, String)> {
     let separator = canvas.theme.glyph(Glyph::Separator);
     let glyph = canvas.theme.glyph(theme::of_experiment(&first.phase).glyph);
     let count = match active.len() {
-        1 => "1 experiment".to_owned(),
-        count => format!("{count} experiments"),
+        1 => String::new(),
+        count => format!("{count} experiments {separator} "),
     };
     let stop = if state.read_only { String::new() } else { format!(" {separator} ! stops all") };
-    let targets = first.targets.map(|targets| format!(" {}/{}", targets.injected, targets.selected));
+    let targets = first.targets.map(|targets| {
+        let failed = if targets.failed > 0 { format!(", {} failed,", targets.failed) } else { String::new() };
+        format!(" {}/{}{failed}", targets.injected, targets.selected)
+    });
     Some((
         Role::Banner,
-        format!(
-            "{glyph} {count} {separator} {} {}{} {left}{stop}",
-            first.name,
-            first.phase,
-            targets.unwrap_or_default()
-        ),
+        format!("{glyph} {count}{} {}{} {left}{stop}", first.name, first.phase, targets.unwrap_or_default()),
     ))
 }
 
@@ -124,14 +173,13 @@ pub(super) fn footer(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let hints = hints(state);
     let mut x = area.x;
     let end = area.x + area.width;
-    let more = hints.len() > 1;
     for (number, (keys, word, available)) in hints.iter().enumerate() {
-        let needed = columns(keys) + 1 + columns(word) + 2;
-        let is_last = number + 1 == hints.len();
-        let room_for_more = if more && !is_last { 7 } else { 0 };
-        if x + needed + room_for_more > end {
+        let needed = columns(keys) + 1 + columns(word);
+        // Room for the sign that there are more.
+        let kept = if number + 1 == hints.len() { 0 } else { 3 };
+        if x + needed + kept > end {
             let style = canvas.theme.style(Role::Dim);
-            canvas.text(x, area.y, end.saturating_sub(x), "? more", style);
+            canvas.text(x, area.y, end.saturating_sub(x), canvas.theme.glyph(Glyph::Ellipsis), style);
             return;
         }
         let (key_role, word_role) = if *available { (Role::Key, Role::Text) } else { (Role::Dim, Role::Dim) };

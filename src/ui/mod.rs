@@ -52,7 +52,7 @@ pub fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
         overlay::continuations(state, &mut canvas, parts.body);
     }
     if let Some(popup) = &state.popup {
-        overlay::popup(popup, state, &mut canvas, whole);
+        overlay::popup(popup, &mut canvas, whole);
     }
 }
 
@@ -63,6 +63,7 @@ fn draw_pane(state: &State, pane: Pane, canvas: &mut Canvas<'_>, area: Area) {
         Pane::Experiments => screens::experiments::list(state, canvas, area),
         Pane::Templates => screens::templates::list(state, canvas, area),
         Pane::Details if state.screen == Screen::Templates => screens::templates::about(state, canvas, area),
+        Pane::Details if state.screen == Screen::Cluster => screens::cluster::details(state, canvas, area),
         Pane::Details => screens::experiments::details(state, canvas, area),
         Pane::Summary => screens::run::summary(state, canvas, area),
         Pane::Targets => screens::run::targets(state, canvas, area),

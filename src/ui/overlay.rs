@@ -31,7 +31,7 @@ fn answers(pairs: &[(&str, &str)]) -> Vec<Span> {
 }
 
 /// What lies over the screen and wants an answer.
-pub(super) fn popup(popup: &Popup, state: &State, canvas: &mut Canvas<'_>, screen: Area) {
+pub(super) fn popup(popup: &Popup, canvas: &mut Canvas<'_>, screen: Area) {
     match popup {
         Popup::Waiting(what) => {
             let text = [(Role::Text, format!("{what} {}", canvas.theme.glyph(Glyph::Ellipsis)))];
@@ -48,25 +48,24 @@ pub(super) fn popup(popup: &Popup, state: &State, canvas: &mut Canvas<'_>, scree
         }
         Popup::Confirm(question) => confirm(question, canvas, screen),
         Popup::Failed { title, trouble, lines: more, offset } => {
-            let mut text = vec![(Role::Danger, trouble.to_string())];
-            text.extend(trouble.cure.iter().map(|cure| (Role::Ok, cure.clone())));
+            let glyph = canvas.theme.glyph(Glyph::Failed);
+            let mut text = vec![(Role::Danger, format!("{glyph} {trouble}"))];
             text.extend(lines(more));
-            let answers = answers(&[("esc", "close"), ("4", "what else went wrong")]);
-            let answers = answers.get(..2).unwrap_or_default();
-            PopupBox { title, lines: &text, offset: *offset, selected: None, answers, input: None }
+            text.extend(trouble.cure.iter().map(|cure| (Role::Ok, cure.clone())));
+            let answers = answers(&[("esc", "close")]);
+            PopupBox { title, lines: &text, offset: *offset, selected: None, answers: &answers, input: None }
                 .draw(canvas, screen);
         }
-        Popup::Choose(question) => choose(question, state, canvas, screen),
+        Popup::Choose(question) => choose(question, canvas, screen),
     }
 }
 
 fn confirm(question: &Confirm, canvas: &mut Canvas<'_>, screen: Area) {
-    let mut text = lines(&question.lines);
+    let text = lines(&question.lines);
     let mut typed = None;
     let pairs: &[_] = match (&question.typed, &question.turning) {
         (Some(wanted), _) => {
-            text.push((Role::Warn, format!("These are many. Type {} to go on:", wanted.word)));
-            typed = Some(format!("> {}", wanted.input.text));
+            typed = Some(format!("These are many. Type {}: {}", wanted.word, wanted.input.text));
             &[("enter", "yes, once it is typed"), ("esc", "no")]
         }
         (None, Some(_)) => &[("enter", "do it"), ("+", "more"), ("-", "less"), ("esc", "leave it")],
@@ -84,7 +83,7 @@ fn confirm(question: &Confirm, canvas: &mut Canvas<'_>, screen: Area) {
     .draw(canvas, screen);
 }
 
-fn choose(question: &Choose, state: &State, canvas: &mut Canvas<'_>, screen: Area) {
+fn choose(question: &Choose, canvas: &mut Canvas<'_>, screen: Area) {
     let pointer = canvas.theme.glyph(Glyph::Pointer);
     let text: Vec<_> = question
         .names
@@ -96,7 +95,6 @@ fn choose(question: &Choose, state: &State, canvas: &mut Canvas<'_>, screen: Are
         })
         .collect();
     let answers = answers(&[("enter", "choose"), ("esc", "leave it")]);
-    debug_assert!(state.popup.is_some());
     PopupBox {
         title: &question.title,
         lines: &text,
@@ -116,7 +114,7 @@ pub(super) fn toast(state: &State, canvas: &mut Canvas<'_>, body: Area) {
         Severity::Warning => (Glyph::Warning, Role::Warn),
         Severity::Error => (Glyph::Failed, Role::Danger),
     };
-    let room = body.width.saturating_sub(4);
+    let room = body.width.saturating_sub(2);
     let mut rows: Vec<(Role, String)> =
         text::wrap(&format!("{} {}", canvas.theme.glyph(glyph), notice.trouble), room)
             .into_iter()
@@ -127,8 +125,7 @@ pub(super) fn toast(state: &State, canvas: &mut Canvas<'_>, body: Area) {
     }
     rows.truncate(usize::from(body.height / 2));
     let Ok(height) = u16::try_from(rows.len()) else { return };
-    let area =
-        Area { x: body.x + 1, y: body.y + body.height - height, width: body.width.saturating_sub(2), height };
+    let area = Area { y: body.y + body.height - height, height, ..body };
     let ground = canvas.theme.style(Role::SelectedDim);
     canvas.clear(area, ground);
     for (down, (role, row)) in rows.iter().enumerate() {

@@ -115,6 +115,26 @@ const fn is_invisible(c: char) -> bool {
     )
 }
 
+/// `text` in ASCII, as wide as it was: what we write ourselves in characters that say about the same, everything else
+/// as question marks.
+pub fn ascii(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let plain = |(_, grapheme, width): (usize, &str, u16)| match grapheme {
+        _ if grapheme.is_ascii() => grapheme.to_owned(),
+        "→" => ">".to_owned(),
+        "×" => "x".to_owned(),
+        "±" | "…" => "~".to_owned(),
+        "–" | "—" | "·" => "-".to_owned(),
+        "µ" => "u".to_owned(),
+        "‘" | "’" => "'".to_owned(),
+        "“" | "”" => "\"".to_owned(),
+        _ => "?".repeat(usize::from(width)),
+    };
+    Cow::Owned(graphemes(text).map(plain).collect())
+}
+
 /// The longest beginning of `text` that takes at most `width` columns.
 fn head(text: &str, width: usize) -> String {
     let mut left = width;
@@ -275,6 +295,18 @@ mod tests {
             assert_eq!(harmless(text), clean, "{name}");
         }
         assert!(matches!(harmless("plain"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn ascii_is_as_wide_as_what_it_stands_for() {
+        for (text, plain) in [
+            ("150ms ±10ms → 1s", "150ms ~10ms > 1s"),
+            ("×3", "x3"),
+            ("日e\u{301}!", "???!"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!((ascii(text).as_ref(), width(text)), (plain, width(plain)));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::client::Body;
 use kube::runtime::events::{Event as Note, EventType, Recorder};
 use kube::runtime::watcher::{self, Event};
@@ -343,4 +343,46 @@ async fn a_socket_that_nobody_serves_is_named() {
     let error = config_maps(&over_unix(&path, "default")).get("a").await.unwrap_err();
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     assert!(error.to_string().contains("is the playground running?"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_in_pages_is_whole_with_the_watch_that_follows_it() {
+    let client = ApiServer::new(small_history()).client("default");
+    let api = config_maps(&client);
+    for name in ["a", "b", "c", "d"] {
+        create(&api, name).await;
+    }
+    let names = |list: &kube::core::ObjectList<ConfigMap>| -> Vec<String> {
+        list.items.iter().filter_map(|object| object.metadata.name.clone()).collect()
+    };
+    let pages = ListParams::default().limit(2);
+    let first = api.list(&pages).await.unwrap();
+    assert_eq!(names(&first), ["a", "b"]);
+    let token = first.metadata.continue_.clone().unwrap();
+    create(&api, "aa").await;
+    let second = api.list(&pages.clone().continue_token(&token)).await.unwrap();
+    assert_eq!(names(&second), ["c", "d"]);
+    assert_eq!(second.metadata.continue_, None, "nothing follows");
+    assert_eq!(second.metadata.resource_version, first.metadata.resource_version);
+    let version = first.metadata.resource_version.unwrap();
+    let mut lines = open(&client, &format!("{CONFIG_MAPS}?watch=true&resourceVersion={version}")).await;
+    assert_eq!(lines.next().await.unwrap()["object"]["metadata"]["name"], "aa", "it came between the pages");
+    let (code, body) = send(&client, "GET", &format!("{CONFIG_MAPS}?limit=2&continue=x"), "").await;
+    assert!(code == 400 && body.contains("continue key is not valid"), "{code} {body}");
+    for name in ["e", "f"] {
+        create(&api, name).await;
+    }
+    let late = api.list(&pages.continue_token(&token)).await;
+    assert!(matches!(&late, Err(kube::Error::Api(status)) if status.code == 410), "{late:?}");
+}
+
+#[tokio::test]
+async fn the_watcher_of_kube_reads_every_page() {
+    let client = start().client("default");
+    let api = config_maps(&client);
+    for name in ["a", "b", "c"] {
+        create(&api, name).await;
+    }
+    let mut events = watch(api.clone(), watcher::Config::default().page_size(2)).boxed();
+    assert_eq!(words(&mut events, 5).await, ["init", "=a", "=b", "=c", "done"]);
 }

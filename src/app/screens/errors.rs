@@ -12,7 +12,7 @@ use crate::app::notice::Notice;
 use crate::app::state::State;
 
 /// The columns of the list.
-pub const COLUMNS: [&str; 3] = ["AGE", "", "WHAT HAPPENED, AND WHAT TO DO"];
+pub const COLUMNS: [&str; 3] = ["AGE", "HOW", "WHAT HAPPENED, AND WHAT TO DO"];
 
 /// What the screen remembers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Pane;
+use crate::api::Injection;
 use crate::app::effect::ObjectRef;
 use crate::app::geometry;
 use crate::app::list::{List, Row};
@@ -35,6 +36,11 @@ impl Row for ExperimentRow {
 }
 
 impl ExperimentRow {
+    /// Whether the experiment is neither over nor refused.
+    pub fn is_active(&self) -> bool {
+        !matches!(self.overview.phase.as_str(), "Finished" | "Invalid")
+    }
+
     /// The experiment as an object.
     pub fn reference(&self) -> ObjectRef {
         reference(&self.object)
@@ -45,8 +51,14 @@ impl ExperimentRow {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Experiments {
-    /// The experiments.
+    /// The experiments that are shown.
     pub list: List<ExperimentRow>,
+    /// All of them, as they stood in the second of the last event.
+    #[serde(skip)]
+    pub all: Vec<Arc<ExperimentRow>>,
+    /// That second, of Unix time.
+    #[serde(skip)]
+    second: i64,
 }
 
 /// An experiment as an object.
@@ -59,27 +71,39 @@ pub(in crate::app) fn reference(experiment: &Experiment) -> ObjectRef {
     }
 }
 
-/// An experiment at a glance.
-pub(in crate::app) fn overview(state: &State, experiment: &Experiment) -> Overview {
-    let left = Remaining::of(state.data.parts(experiment.id()), state.now);
-    Overview::new(experiment.kind(), &experiment.0, left)
+/// Works out how each experiment stands now. Every screen needs that, for its banner.
+pub(in crate::app) fn take_stock(state: &mut State) {
+    let mut parts: BTreeMap<&str, Vec<&Injection>> = BTreeMap::new();
+    for part in state.data.injections.iter() {
+        parts.entry(&part.0.spec.experiment.uid).or_default().push(&part.0);
+    }
+    let row = |object: &Arc<Experiment>| {
+        let left = Remaining::of(parts.get(object.id()).into_iter().flatten().copied(), state.now);
+        let overview = object.glance().clone().with_left(left);
+        Arc::new(ExperimentRow { object: Arc::clone(object), overview })
+    };
+    let all = state.data.all_experiments().map(row).collect();
+    state.experiments.all = all;
+    state.experiments.second = state.now.as_second();
+}
+
+/// Whether time went by since the last stock was taken, so that countdowns are not what they were.
+pub(in crate::app) fn is_stock_old(state: &State) -> bool {
+    state.experiments.second != state.now.as_second()
 }
 
 /// Works out the list anew.
 pub(in crate::app) fn refresh(state: &mut State) {
     let list = &state.experiments.list;
     let namespace = state.namespace.as_deref();
-    let mut rows: Vec<Arc<ExperimentRow>> = Vec::new();
-    for object in state.data.all_experiments() {
-        let overview = overview(state, object);
-        let labels = object.0.metadata.labels.clone().unwrap_or_else(BTreeMap::new);
+    let none = BTreeMap::new();
+    let shows = |row: &&Arc<ExperimentRow>| {
+        let overview = &row.overview;
         let texts = [overview.name.as_str(), &overview.namespace, &overview.kind, &overview.phase];
-        if namespace.is_none_or(|namespace| overview.namespace == namespace)
-            && list.filter.shows(&texts, &labels)
-        {
-            rows.push(Arc::new(ExperimentRow { object: Arc::clone(object), overview }));
-        }
-    }
+        namespace.is_none_or(|namespace| overview.namespace == namespace)
+            && list.filter.shows(&texts, row.object.0.metadata.labels.as_ref().unwrap_or(&none))
+    };
+    let mut rows: Vec<_> = state.experiments.all.iter().filter(shows).cloned().collect();
     let sort = list.sort;
     rows.sort_by(|one, other| {
         let order = compare(sort.column, &one.overview, &other.overview);

@@ -9,7 +9,7 @@ use super::experiments::reference;
 use super::{Pane, Screen};
 use crate::app::effect::{Effect, ObjectRef, Request, Slot};
 use crate::app::geometry;
-use crate::app::list::{List, Row};
+use crate::app::list::{List, Row, Sort};
 use crate::app::state::State;
 use crate::app::store::Experiment;
 use crate::report::Trouble;
@@ -69,9 +69,25 @@ pub struct Run {
     pub detail: Option<Detail>,
 }
 
+impl Run {
+    /// What is to be said of it beside how it stands: what to do, and what its conditions complain about.
+    pub fn remarks(&self) -> Vec<String> {
+        let Some(detail) = &self.detail else { return Vec::new() };
+        let to_do = detail.to_do.iter().map(|line| format!("to do: {line}"));
+        let conditions = detail.conditions.iter().filter_map(|condition| {
+            let message = condition.message.as_deref().filter(|message| !message.is_empty())?;
+            Some(format!("{:?}: {message}", condition.kind))
+        });
+        conditions.chain(to_do).collect()
+    }
+}
+
 /// Opens the experiment.
 pub(in crate::app) fn open(state: &mut State, experiment: &Arc<Experiment>, effects: &mut Vec<Effect>) {
-    state.run = Run { experiment: Some(Arc::clone(experiment)), focus: Pane::Targets, ..Run::default() };
+    // What went wrong first.
+    let targets = List { sort: Sort { column: 2, descending: false }, ..List::default() };
+    state.run =
+        Run { experiment: Some(Arc::clone(experiment)), focus: Pane::Targets, targets, ..Run::default() };
     state.enter(Screen::Run);
     refresh(state);
     follow(state, effects);
@@ -96,6 +112,18 @@ pub(in crate::app) fn follow(state: &mut State, effects: &mut Vec<Effect>) {
     state.run.timeline_of = version;
     let ticket = state.next_ticket(Slot::Timeline);
     effects.push(Effect::Load { slot: Slot::Timeline, ticket, request: Request::Events(of) });
+}
+
+/// The order of phases: what needs somebody comes first, what is over last.
+fn urgency(phase: &str) -> u8 {
+    match phase {
+        "Failed" => 0,
+        "Stuck" => 1,
+        "Waiting" => 2,
+        "Injected" => 3,
+        "Done" => 4,
+        _ => 5,
+    }
 }
 
 /// Works out what is to be said of the experiment.
@@ -133,11 +161,11 @@ pub(in crate::app) fn refresh(state: &mut State) {
             }
         }
     }
+    rows.sort_by(|one, other| one.id.cmp(&other.id));
     let sort = state.run.targets.sort;
     match sort.column {
-        0 => rows.sort_by(|one, other| one.id.cmp(&other.id)),
         1 => rows.sort_by(|one, other| one.node.cmp(&other.node)),
-        2 => rows.sort_by(|one, other| one.phase.cmp(&other.phase)),
+        2 => rows.sort_by_key(|row| urgency(&row.phase)),
         3 => rows.sort_by(|one, other| one.since.cmp(&other.since)),
         _ => {}
     }

@@ -19,7 +19,7 @@ pub use pod::PodRow;
 
 use super::list::Row;
 use crate::api::{Halt, Injection};
-use crate::report::Trouble;
+use crate::report::{Overview, Remaining, Trouble};
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,18 +132,23 @@ impl Batch {
 
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.pods.is_empty()
-            && self.nodes.is_empty()
+        self.pods.is_empty() && self.concerns_pods_alone()
+    }
+
+    /// Whether it changes nothing but pods.
+    pub fn concerns_pods_alone(&self) -> bool {
+        self.nodes.is_empty()
             && self.experiments.values().all(Delta::is_empty)
             && self.injections.is_empty()
             && self.halts.is_empty()
     }
 }
 
-/// An experiment, as the API server has it.
+/// An experiment, as the API server has it, and what that says at a glance: read once and not for every frame, since a
+/// status lists hundreds of targets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Experiment(pub DynamicObject);
+#[serde(from = "DynamicObject", into = "DynamicObject")]
+pub struct Experiment(pub DynamicObject, Overview);
 
 /// The part of one node in an experiment. The resolved fault is left out: it lists every peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -173,7 +178,26 @@ impl Row for HaltRow {
     }
 }
 
+impl From<DynamicObject> for Experiment {
+    fn from(object: DynamicObject) -> Self {
+        let kind = object.types.as_ref().map_or("", |types| types.kind.as_str());
+        let glance = Overview::new(kind, &object, Remaining::Unknown);
+        Self(object, glance)
+    }
+}
+
+impl From<Experiment> for DynamicObject {
+    fn from(experiment: Experiment) -> Self {
+        experiment.0
+    }
+}
+
 impl Experiment {
+    /// All that its object alone says at a glance; what is left of its time is its parts' to say.
+    pub const fn glance(&self) -> &Overview {
+        &self.1
+    }
+
     /// Its kind, such as `NetworkChaos`.
     pub fn kind(&self) -> &str {
         self.0.types.as_ref().map_or("", |types| types.kind.as_str())

@@ -1,6 +1,7 @@
 //! A pod as the console shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -32,8 +33,8 @@ pub struct PodRow {
     pub restarts: u32,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    /// Its labels; pods of one Deployment have the same, and share them.
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 impl Row for PodRow {
@@ -63,7 +64,7 @@ impl PodRow {
                 .unwrap_or_default(),
             restarts: u32::try_from(restarts).unwrap_or(0),
             created: pod.creation_timestamp().map(|created| created.0),
-            labels: pod.labels().clone(),
+            labels: Arc::new(pod.labels().clone()),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
 use crate::app::questions;
 use crate::app::screens::pager::Content;
-use crate::app::screens::{Screen, experiments, pager, run};
+use crate::app::screens::{Screen, cluster, experiments, pager, run};
 use crate::app::state::State;
 use crate::app::store::{Batch, Link, Topic};
 use crate::manifest;
@@ -15,21 +15,31 @@ use crate::report::Trouble;
 
 /// The cluster changed.
 pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
+    let pods_alone = batch.concerns_pods_alone();
+    if pods_alone && state.screen == Screen::Cluster && state.frozen.is_none() {
+        return cluster::take_in(state, batch);
+    }
     state.data.apply(batch);
-    open_launched(state, effects);
+    if pods_alone {
+        // No other screen shows them.
+        return;
+    }
     if state.frozen.is_none() {
         state.refresh();
+    } else {
+        experiments::take_stock(state);
     }
+    open_launched(state, effects);
     run::follow(state, effects);
 }
 
 /// Whoever launched something wants to see what becomes of it, unless they have gone elsewhere.
 fn open_launched(state: &mut State, effects: &mut Effects) {
     let Some(name) = &state.launched else { return };
-    let found = state.data.all_experiments().find(|experiment| {
-        let phase = experiments::overview(state, experiment).phase;
-        experiment.name() == *name && phase != "Finished"
-    });
+    let found = state
+        .data
+        .all_experiments()
+        .find(|experiment| experiment.name() == *name && experiment.glance().phase != "Finished");
     if let Some(experiment) = found.cloned() {
         state.launched = None;
         if state.screen == Screen::Experiments && state.popup.is_none() {

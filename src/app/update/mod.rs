@@ -14,7 +14,7 @@ pub use command::completion;
 use super::effect::Effect;
 use super::event::Event;
 use super::notice::Severity;
-use super::screens::run;
+use super::screens::{Screen, experiments, run};
 use super::state::State;
 
 /// What a context of the update collects.
@@ -34,7 +34,8 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             (state.width, state.height) = (width, height);
             state.refresh();
         }
-        Event::Ticked => tick(state, &mut effects),
+        // Only the time is another one.
+        Event::Ticked => run::follow(state, &mut effects),
         Event::Changed(batch) => arrive::changed(state, *batch, &mut effects),
         Event::Linked { topic, link } => arrive::linked(state, topic, link),
         Event::Loaded { slot, ticket, outcome } => {
@@ -52,20 +53,26 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             state.data = super::store::Data::default();
             state.namespace = None;
             state.cluster.node = None;
-            state.go_to(super::screens::Screen::Cluster);
+            state.go_to(Screen::Cluster);
             let name = state.world.name.clone();
             state.say(Severity::Good, crate::report::Trouble::new(format!("this is {name}")));
         }
     }
+    count_down(state);
     effects
 }
 
-/// Time went by: what counts down is worked out anew.
-fn tick(state: &mut State, effects: &mut Effects) {
-    if state.frozen.is_none() {
-        state.refresh();
+/// What depends on the time is worked out anew once a second, whatever happens in between.
+fn count_down(state: &mut State) {
+    if !experiments::is_stock_old(state) {
+        return;
     }
-    run::follow(state, effects);
+    // Of nodes and pods only the ages, which are worked out when they are drawn.
+    if state.frozen.is_none() && state.screen != Screen::Cluster {
+        state.refresh();
+    } else {
+        experiments::take_stock(state);
+    }
 }
 
 #[cfg(test)]

@@ -302,6 +302,26 @@ fn a_frozen_console_shows_nothing_new_until_it_goes_on() {
 }
 
 #[test]
+fn time_is_counted_down_while_pods_change_without_a_pause() {
+    let mut console = Console::playground();
+    console.with_delay().press("2");
+    let left = |state: &State| {
+        let row = state.experiments.list.current().and_then(|row| row.overview.remaining_seconds);
+        (row, state.active().first().and_then(|overview| overview.remaining_seconds))
+    };
+    assert_eq!(left(&console.state), (Some(50), Some(50)));
+    // Each batch comes before the second in which the console would look at the clock is over.
+    for tenths in 1..=30 {
+        let pods = Delta { upserted: vec![pod("busy", "busy", "machine1")], ..Delta::default() };
+        let batch = Event::Changed(Box::new(Batch { pods, ..Batch::default() }));
+        let now = console.state.now + jiff::SignedDuration::from_millis(100);
+        drop(update(&mut console.state, batch, now));
+        let seconds = Some(50 - tenths / 10);
+        assert_eq!(left(&console.state), (seconds, seconds), "after {tenths} tenths of a second");
+    }
+}
+
+#[test]
 fn help_is_searched_and_does_what_was_found() {
     let mut console = Console::playground();
     console.press("ctrl-p").type_text("files to start").press("enter");

@@ -1,34 +1,36 @@
 //! Nodes and pods.
 
-use super::{age_of, counted, wrong};
-use crate::app::geometry::Area;
+use std::collections::BTreeMap;
+
+use super::{age_of, beside, counted, read_out, target_line, why_empty, wrong};
+use crate::app::geometry::{self, Area};
 use crate::app::screens::Pane;
 use crate::app::screens::cluster::{NODE_COLUMNS, POD_COLUMNS};
 use crate::app::state::State;
-use crate::app::store::Topic;
+use crate::app::store::{NodeRow, PodRow, Topic};
 use crate::ui::canvas::{Canvas, Frame, Span};
 use crate::ui::theme::{self, Role};
 use crate::ui::widgets::table::{Column, Table};
 
 const NODES: [Column; 6] = [
     Column::new(NODE_COLUMNS[0], 10, 40).middle(),
-    Column::new(NODE_COLUMNS[1], 9, 28),
-    Column::new(NODE_COLUMNS[2], 5, 6),
-    Column::new(NODE_COLUMNS[3], 8, 16).goes(3),
+    Column::new(NODE_COLUMNS[1], 10, 28),
+    Column::new(NODE_COLUMNS[2], 4, 6),
+    Column::new(NODE_COLUMNS[3], 7, 16).goes(3),
     Column::new(NODE_COLUMNS[4], 9, 40).goes(2),
-    Column::new(NODE_COLUMNS[5], 4, 6).goes(1),
+    Column::new(NODE_COLUMNS[5], 3, 6).goes(1),
 ];
 
 const PODS: [Column; 9] = [
-    Column::new(POD_COLUMNS[0], 8, 24).goes(4),
-    Column::new(POD_COLUMNS[1], 18, 63).middle(),
+    Column::new(POD_COLUMNS[0], 10, 24).goes(1),
+    Column::new(POD_COLUMNS[1], 20, 63).middle(),
     Column::new(POD_COLUMNS[2], 5, 7),
-    Column::new(POD_COLUMNS[3], 10, 26),
-    Column::new(POD_COLUMNS[4], 8, 9).goes(5),
-    Column::new(POD_COLUMNS[5], 7, 24),
+    Column::new(POD_COLUMNS[3], 9, 26),
+    Column::new(POD_COLUMNS[4], 3, 6).goes(4),
+    Column::new(POD_COLUMNS[5], 12, 40),
     Column::new(POD_COLUMNS[6], 8, 30).middle().goes(2),
-    Column::new(POD_COLUMNS[7], 9, 40).goes(6),
-    Column::new(POD_COLUMNS[8], 4, 6).goes(3),
+    Column::new(POD_COLUMNS[7], 9, 40).goes(5),
+    Column::new(POD_COLUMNS[8], 3, 6).goes(3),
 ];
 
 /// The nodes.
@@ -36,7 +38,8 @@ pub(crate) fn nodes(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.cluster.nodes;
     let focus = state.cluster.focus == Pane::Nodes;
     let corner = counted(list, state.data.nodes.len());
-    let frame = Frame { title: "nodes", corner: &corner, focus, wrong: wrong(state, &Topic::Nodes) };
+    let title = beside(state, "nodes", Pane::Pods, "pods");
+    let frame = Frame { title: &title, corner: &corner, focus, foot: wrong(state, &Topic::Nodes) };
     let inside = frame.draw(canvas, area);
     let theme = *canvas.theme;
     let row = |index: usize| {
@@ -72,7 +75,12 @@ pub(crate) fn pods(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let corner = counted(list, state.data.pods.len());
     let title =
         state.cluster.node.as_ref().map_or_else(|| "pods".to_owned(), |node| format!("pods on {node}"));
-    let frame = Frame { title: &title, corner: &corner, focus, wrong: wrong(state, &Topic::Pods) };
+    let title = beside(state, &title, Pane::Nodes, "nodes");
+    // Names that are cut in the list are whole here, unless the details say them.
+    let has_details = geometry::pane(state, Pane::Details).is_some();
+    let selected = || list.current().map(|pod| (Role::Dim, format!("{}/{}", pod.namespace, pod.name)));
+    let foot = wrong(state, &Topic::Pods).or_else(|| if has_details { None } else { selected() });
+    let frame = Frame { title: &title, corner: &corner, focus, foot };
     let inside = frame.draw(canvas, area);
     let theme = *canvas.theme;
     let row = |index: usize| {
@@ -98,8 +106,13 @@ pub(crate) fn pods(state: &State, canvas: &mut Canvas<'_>, area: Area) {
             Span::new(Role::Dim, age_of(state, pod.created)),
         ]
     };
+    // What all rows have in common is in the header.
+    let mut columns = PODS;
+    let [namespace, .., on_node, _, _] = &mut columns;
+    namespace.hide_if(state.namespace.is_some());
+    on_node.hide_if(state.cluster.node.is_some());
     Table {
-        columns: &PODS,
+        columns: &columns,
         count: list.rows.len(),
         offset: list.offset,
         selected: list.index,
@@ -122,6 +135,59 @@ fn empty(state: &State, canvas: &mut Canvas<'_>, inside: Area) {
     } else {
         "there is no pod in this cluster"
     };
-    let style = canvas.theme.style(Role::Dim);
-    canvas.text(inside.x, inside.y + 2, inside.width, text, style);
+    why_empty(canvas, inside, text);
+}
+
+/// More about the selected pod or node, where there is room.
+pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
+    let (title, rows) = if state.cluster.focus == Pane::Nodes {
+        let node = state.cluster.nodes.current();
+        node.map(|node| (node.name.clone(), about_node(node)))
+    } else {
+        let pod = state.cluster.pods.current();
+        pod.map(|pod| (format!("{}/{}", pod.namespace, pod.name), about_pod(state, pod, canvas)))
+    }
+    .unwrap_or_else(|| ("nothing is selected".to_owned(), Vec::new()));
+    let inside = Frame { title: &title, ..Frame::default() }.draw(canvas, area);
+    read_out(canvas, inside, &rows);
+}
+
+/// `name     value`, or nothing where there is no value.
+fn fact(name: &str, value: &str) -> Option<(Role, String)> {
+    (!value.is_empty()).then(|| (Role::Text, format!("{name:11}{value}")))
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+fn about_node(node: &NodeRow) -> Vec<(Role, String)> {
+    let facts = [
+        fact("status", &node.status),
+        fact("address", &node.address),
+        fact("kubelet", &node.version),
+        fact("labels", &labels(&node.labels)),
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+/// What the list leaves out: the faults first, each with what was read back from this pod.
+fn about_pod(state: &State, pod: &PodRow, canvas: &Canvas<'_>) -> Vec<(Role, String)> {
+    let mut rows = Vec::new();
+    for part in state.data.injections.iter() {
+        let targets = part.0.status.iter().flat_map(|status| &status.targets);
+        for target in targets.filter(|target| target.target.uid == pod.uid) {
+            rows.push(target_line(target, &part.0.spec.experiment.name, canvas));
+        }
+    }
+    let status = format!("{}, {} ready, {} restarts", pod.status, pod.ready_of_all(), pod.restarts);
+    let facts = [
+        fact("status", &status),
+        fact("node", &pod.node),
+        fact("address", &pod.address),
+        fact("containers", &pod.containers.join(" ")),
+        fact("labels", &labels(&pod.labels)),
+    ];
+    rows.extend(facts.into_iter().flatten());
+    rows
 }

@@ -7,10 +7,16 @@ pub(super) mod help;
 pub(super) mod pager;
 pub(super) mod run;
 pub(super) mod settings;
+mod spec;
 pub(super) mod templates;
 
-use super::theme::Role;
+use super::canvas::Canvas;
+use super::text;
+use super::theme::{self, Role};
+use crate::api::TargetStatus;
+use crate::app::geometry::{self, Area};
 use crate::app::list::List;
+use crate::app::screens::Pane;
 use crate::app::state::State;
 use crate::app::store::{Link, Topic};
 use crate::report::age;
@@ -26,7 +32,7 @@ fn counted<T>(list: &List<T>, all: usize) -> String {
 fn wrong(state: &State, topic: &Topic) -> Option<(Role, String)> {
     match state.data.link(topic) {
         Link::Live => None,
-        Link::Connecting => Some((Role::Dim, "asking the API server".to_owned())),
+        Link::Connecting => Some(asking()),
         Link::Absent => {
             Some((Role::Warn, "not installed: this API server does not know the kind".to_owned()))
         }
@@ -34,6 +40,43 @@ fn wrong(state: &State, topic: &Topic) -> Option<(Role, String)> {
             let age = age::human(state.now.as_second() - since.as_second());
             Some((Role::Danger, format!("stale {age}: {}", trouble.whole())))
         }
+    }
+}
+
+/// How a target stands, with what was read back from it or what is wrong with it: `✦ Injected of: delay 150ms`.
+fn target_line(target: &TargetStatus, of: &str, canvas: &Canvas<'_>) -> (Role, String) {
+    let phase = format!("{:?}", target.phase);
+    let shown = theme::of_target(&phase);
+    let said = target.error.as_deref().or(target.evidence.as_deref()).unwrap_or("nothing was read back yet");
+    (shown.role, format!("{} {phase} {of}: {said}", canvas.theme.glyph(shown.glyph)))
+}
+
+/// The title of a pane, with the way to the other one where that has no room beside it.
+fn beside(state: &State, title: &str, other: Pane, word: &str) -> String {
+    if geometry::pane(state, other).is_some() { title.to_owned() } else { format!("{title} (tab: {word})") }
+}
+
+/// That nothing was heard yet.
+fn asking() -> (Role, String) {
+    (Role::Dim, "asking the API server".to_owned())
+}
+
+/// Says in an empty list why it is empty.
+fn why_empty(canvas: &mut Canvas<'_>, inside: Area, text: &str) {
+    let style = canvas.theme.style(Role::Dim);
+    for (row, y) in text::wrap(text, inside.width).into_iter().zip(inside.y + 2..inside.y + inside.height) {
+        canvas.text(inside.x, y, inside.width, &row, style);
+    }
+}
+
+/// Writes out the selected row below its list.
+fn read_out(canvas: &mut Canvas<'_>, below: Area, spans: &[(Role, String)]) {
+    let rows = spans
+        .iter()
+        .flat_map(|(role, text)| text::wrap(text, below.width).into_iter().map(move |row| (*role, row)));
+    for ((role, row), y) in rows.zip(below.y..below.y + below.height) {
+        let style = canvas.theme.style(role);
+        canvas.text(below.x, y, below.width, &row, style);
     }
 }
 

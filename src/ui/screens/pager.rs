@@ -16,7 +16,7 @@ pub(crate) fn text(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         _ => None,
     };
     let corner = corner(pager);
-    let inside = Frame { title: &pager.title, corner: &corner, focus: true, wrong }.draw(canvas, area);
+    let inside = Frame { title: &pager.title, corner: &corner, focus: true, foot: wrong }.draw(canvas, area);
     match &pager.content {
         Content::Loading => {
             let style = canvas.theme.style(Role::Dim);
@@ -24,7 +24,8 @@ pub(crate) fn text(state: &State, canvas: &mut Canvas<'_>, area: Area) {
             canvas.text(inside.x + 1, inside.y, inside.width, &text, style);
         }
         Content::Failed(trouble) if pager.lines.is_empty() => {
-            let rows = text::wrap(&trouble.to_string(), inside.width.saturating_sub(2));
+            let what = format!("{} {trouble}", canvas.theme.glyph(Glyph::Failed));
+            let rows = text::wrap(&what, inside.width.saturating_sub(2));
             let cure = trouble.cure.as_deref().map(|cure| text::wrap(cure, inside.width.saturating_sub(2)));
             let rows = rows.into_iter().map(|row| (Role::Danger, row));
             let rows = rows.chain(cure.into_iter().flatten().map(|row| (Role::Ok, row)));
@@ -38,6 +39,9 @@ pub(crate) fn text(state: &State, canvas: &mut Canvas<'_>, area: Area) {
 }
 
 fn corner(pager: &Pager) -> String {
+    if pager.lines.is_empty() {
+        return String::new();
+    }
     let place = format!("{}/{}", (pager.top + 1).min(pager.lines.len()), pager.lines.len());
     let follow = match (pager.growing, pager.follow) {
         (true, true) => "following  ",

@@ -8,8 +8,8 @@
 //! ╭ targets ──╮ ╭ timeline ──╮
 //! ```
 
-use super::counted;
 use super::experiments::{remaining, targets as target_counts};
+use super::{beside, counted, spec};
 use crate::api::GoDuration;
 use crate::app::geometry::Area;
 use crate::app::screens::Pane;
@@ -22,11 +22,11 @@ use crate::ui::theme::{self, Glyph, Role};
 use crate::ui::widgets::table::{Column, Table};
 
 const SHOWN: [Column; 5] = [
-    Column::new(COLUMNS[0], 22, 64).middle(),
+    Column::new(COLUMNS[0], 32, 90).middle(),
     Column::new(COLUMNS[1], 8, 30).middle().goes(1),
-    Column::new(COLUMNS[2], 11, 12),
+    Column::new(COLUMNS[2], 10, 12),
     Column::new(COLUMNS[3], 5, 6).goes(2),
-    Column::new(COLUMNS[4], 20, 300).goes(3),
+    Column::new(COLUMNS[4], 40, 300).goes(3),
 ];
 
 /// How it stands.
@@ -38,18 +38,18 @@ pub(crate) fn summary(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let overview = &detail.overview;
     let title = format!("{} {}/{}", overview.kind, overview.namespace, overview.name);
     let wrong = super::wrong(state, &crate::app::store::Topic::Injections);
-    let inside = Frame { title: &title, corner: "", focus: false, wrong }.draw(canvas, area);
+    let inside = Frame { title: &title, corner: "", focus: false, foot: wrong }.draw(canvas, area);
     if inside.height == 0 {
         return;
     }
     first_line(state, overview, canvas, inside);
-    let mut rows = vec![(Role::Text, magnitude(state))];
-    rows.extend(detail.to_do.iter().map(|line| (Role::Warn, format!("to do: {line}"))));
-    let problems = detail.conditions.iter().filter_map(|condition| {
-        let message = condition.message.as_deref().filter(|message| !message.is_empty())?;
-        Some((Role::Warn, format!("{:?}: {message}", condition.kind)))
-    });
-    rows.extend(problems);
+    let mut rows = Vec::new();
+    if let Some(experiment) = &state.run.experiment {
+        rows.push((Role::Text, spec::what(&experiment.0)));
+        rows.push((Role::Dim, format!("on {}", spec::whom(&experiment.0))));
+    }
+    let warning = canvas.theme.glyph(Glyph::Warning);
+    rows.extend(state.run.remarks().iter().map(|remark| (Role::Warn, format!("{warning} {remark}"))));
     let wrapped = rows.iter().flat_map(|(role, line)| {
         text::wrap(line, inside.width.saturating_sub(1)).into_iter().map(|row| (*role, row))
     });
@@ -71,6 +71,10 @@ fn first_line(state: &State, overview: &Overview, canvas: &mut Canvas<'_>, insid
     if let Some(ended) = &overview.ended {
         spans.push(Span::plain(format!(" ({ended})")));
     }
+    if state.run.gone {
+        canvas.spans(inside.x + 1, inside.y, inside.width.saturating_sub(1), &spans, Role::Text);
+        return;
+    }
     spans.push(Span::plain(format!("   targets {}", target_counts(overview))));
     if let Some(targets) = overview.targets {
         if targets.recovered > 0 {
@@ -80,10 +84,8 @@ fn first_line(state: &State, overview: &Overview, canvas: &mut Canvas<'_>, insid
             spans.push(Span::new(Role::Danger, format!(", {} failed", targets.failed)));
         }
     }
-    if overview.ended.is_none() {
-        let of = overview.duration.as_deref().map(|duration| format!(" of {duration}")).unwrap_or_default();
-        let left = if overview.remaining_seconds.is_some() { " left" } else { "" };
-        spans.push(Span::plain(format!("   {}{left}{of}", remaining(overview))));
+    if let Some(time) = time(overview) {
+        spans.push(Span::plain(format!("   {time}")));
     }
     let used = canvas.spans(inside.x + 1, inside.y, inside.width.saturating_sub(1), &spans, Role::Text);
     bar(
@@ -91,6 +93,18 @@ fn first_line(state: &State, overview: &Overview, canvas: &mut Canvas<'_>, insid
         canvas,
         Area { x: inside.x + used + 3, width: inside.width.saturating_sub(used + 4), height: 1, ..inside },
     );
+}
+
+/// How long it still has; nothing where that is over, or never begins.
+fn time(overview: &Overview) -> Option<String> {
+    if overview.ended.is_some() || overview.phase == "Invalid" {
+        return None;
+    }
+    Some(match (overview.remaining_seconds, &overview.duration) {
+        (Some(_), Some(duration)) => format!("{} left of {duration}", remaining(overview)),
+        (None, Some(duration)) => format!("for {duration}, not begun"),
+        (_, None) => remaining(overview),
+    })
 }
 
 /// How much of its time is left, where that is known and there is room.
@@ -114,27 +128,6 @@ fn bar(overview: &Overview, canvas: &mut Canvas<'_>, area: Area) {
     );
 }
 
-/// The action and its parameters, in one line: `delay latency=150ms jitter=10ms`.
-fn magnitude(state: &State) -> String {
-    let Some(experiment) = &state.run.experiment else { return String::new() };
-    let spec = experiment.0.data.get("spec");
-    let action = spec.and_then(|spec| spec.get("action")?.as_str()).unwrap_or_default();
-    let blocks = ["delay", "loss", "duplicate", "corrupt", "rate", "bandwidth"];
-    let mut line = action.to_owned();
-    for block in blocks.iter().filter_map(|block| spec?.get(block)?.as_object()) {
-        for (name, value) in block {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            if !value.starts_with(['{', '[']) {
-                line = format!("{line} {name}={value}");
-            }
-        }
-    }
-    if let Some(direction) = spec.and_then(|spec| spec.get("direction")?.as_str()) {
-        line = format!("{line} direction={direction}");
-    }
-    line
-}
-
 /// Its targets, with what was read back from each, or what is wrong with it.
 pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.run.targets;
@@ -145,10 +138,13 @@ pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         .map_or(0, |detail| detail.nodes.iter().map(|node| node.targets.len()).sum());
     let corner = counted(list, all);
     let focus = state.run.focus != Pane::Timeline;
+    // Once it is deleted nobody says any more how its targets are.
+    let gone = state.run.gone;
+    let title = if gone { "targets, as last seen" } else { "targets" };
+    let title = beside(state, title, Pane::Timeline, "timeline");
+    Frame { title: &title, corner: &corner, focus, foot: None }.draw(canvas, area);
     // What does not fit into a row is written out below the list.
-    let inside = Frame { title: "targets", corner: &corner, focus, wrong: None }.draw(canvas, area);
-    let (rows_area, below) =
-        if inside.height >= 8 { inside.split_top(inside.height - 3) } else { (inside, Area::default()) };
+    let (rows_area, below) = area.with_reading();
     let theme = *canvas.theme;
     let row = |index: usize| {
         let Some(target) = list.rows.get(index) else { return Vec::new() };
@@ -164,7 +160,10 @@ pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         vec![
             Span::plain(format!("{}{peer}", target.name)),
             Span::new(Role::Dim, target.node.clone()),
-            Span::new(shown.role, format!("{} {}", theme.glyph(shown.glyph), target.phase)),
+            Span::new(
+                if gone { Role::Dim } else { shown.role },
+                format!("{} {}", theme.glyph(shown.glyph), target.phase),
+            ),
             Span::new(Role::Dim, since),
             Span::new(role, said),
         ]
@@ -180,18 +179,20 @@ pub(crate) fn targets(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         row,
     }
     .draw(canvas, rows_area);
-    if let Some(target) = list.current()
-        && below.height > 0
-    {
+    if let Some(target) = list.current() {
         let (role, said) = match (&target.error, &target.evidence) {
-            (Some(error), _) => (Role::Danger, error.as_str()),
-            (None, Some(evidence)) => (Role::Ok, evidence.as_str()),
-            (None, None) => (Role::Dim, "nothing was read back from it yet"),
+            (Some(error), _) => (Role::Danger, format!("{} failed: {error}", theme.glyph(Glyph::Failed))),
+            (None, Some(evidence)) => (Role::Text, format!("read back: {evidence}")),
+            (None, None) => (Role::Dim, "nothing was read back from it yet".to_owned()),
         };
-        for (row, y) in text::wrap(said, below.width).into_iter().zip(below.y..below.y + below.height) {
-            let style = canvas.theme.style(role);
-            canvas.text(below.x, y, below.width, &row, style);
-        }
+        super::read_out(canvas, below, &[(role, said)]);
+    } else {
+        let why = if list.filter.is_empty() {
+            "no target yet"
+        } else {
+            "no target matches; Esc takes the filter away"
+        };
+        super::why_empty(canvas, rows_area, why);
     }
 }
 
@@ -201,15 +202,18 @@ pub(crate) fn timeline(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let focus = state.run.focus == Pane::Timeline;
     let wrong = state.run.timeline_trouble.as_ref().map(|trouble| (Role::Danger, trouble.whole()));
     let corner = all.len().to_string();
-    let inside = Frame { title: "timeline", corner: &corner, focus, wrong }.draw(canvas, area);
+    let title = beside(state, "timeline", Pane::Targets, "targets");
+    let inside = Frame { title: &title, corner: &corner, focus, foot: wrong }.draw(canvas, area);
     let shown = all.len().saturating_sub(state.run.timeline_offset);
     let first = shown.saturating_sub(usize::from(inside.height));
     for (happening, y) in all.iter().take(shown).skip(first).zip(inside.y..inside.y + inside.height) {
-        let role = if happening.kind == "Warning" { Role::Danger } else { Role::Accent };
+        let is_bad = happening.kind == "Warning";
+        let role = if is_bad { Role::Danger } else { Role::Accent };
+        let glyph = canvas.theme.glyph(if is_bad { Glyph::Failed } else { Glyph::Separator });
         let times = if happening.count > 1 { format!(" x{}", happening.count) } else { String::new() };
         let spans = [
             Span::new(Role::Dim, format!("{:>6} ", age::of(Some(&happening.time), state.now))),
-            Span::new(role, format!("{}{times} ", happening.reason)),
+            Span::new(role, format!("{glyph} {}{times} ", happening.reason)),
             Span::plain(happening.message.clone()),
         ];
         canvas.spans(inside.x, y, inside.width, &spans, Role::Text);

@@ -1,6 +1,6 @@
 //! Files to start from.
 
-use super::counted;
+use super::{counted, why_empty};
 use crate::app::geometry::Area;
 use crate::app::screens::templates::{COLUMNS, kind};
 use crate::app::state::State;
@@ -12,15 +12,15 @@ use crate::ui::widgets::table::{Column, Table};
 
 const SHOWN: [Column; 3] = [
     Column::new(COLUMNS[0], 14, 24),
-    Column::new(COLUMNS[1], 8, 14).goes(1),
-    Column::new(COLUMNS[2], 20, 100).goes(2),
+    Column::new(COLUMNS[1], 10, 14).goes(2),
+    Column::new(COLUMNS[2], 40, 100).goes(1),
 ];
 
 /// All of them.
 pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let list = &state.templates.list;
     let corner = counted(list, TEMPLATES.len());
-    let inside = Frame { title: "templates", corner: &corner, focus: true, wrong: None }.draw(canvas, area);
+    let inside = Frame { title: "templates", corner: &corner, focus: true, foot: None }.draw(canvas, area);
     let row = |index: usize| {
         let Some(template) = list.rows.get(index) else { return Vec::new() };
         vec![
@@ -40,12 +40,15 @@ pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
         row,
     }
     .draw(canvas, inside);
+    if list.rows.is_empty() {
+        why_empty(canvas, inside, "no template matches; Esc takes the filter away");
+    }
 }
 
 /// What the selected one does and what to expect of it.
 pub(crate) fn about(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let Some(template) = state.templates.list.current() else {
-        Frame::default().draw(canvas, area);
+        Frame { title: "nothing is selected", ..Frame::default() }.draw(canvas, area);
         return;
     };
     let inside = Frame { title: template.name, ..Frame::default() }.draw(canvas, area);

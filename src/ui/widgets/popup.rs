@@ -65,7 +65,7 @@ impl PopupBox<'_> {
         } else {
             String::new()
         };
-        let frame = Frame { title: self.title, corner: &corner, focus: true, wrong: None };
+        let frame = Frame { title: self.title, corner: &corner, focus: true, foot: None };
         let inside = frame.draw(canvas, area);
         for (down, (role, line, number)) in rows.iter().skip(first).take(visible).enumerate() {
             let Ok(down) = u16::try_from(down) else { break };

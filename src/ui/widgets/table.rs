@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Only the rows that are visible are asked for, so that twenty thousand cost what twenty do. Columns are as wide as
-//! what is in them; where there is not enough room, the least important go, and then the wide ones shrink.
+//! what is in them. Where there is not enough room, the least important columns go until each of the others has the
+//! least that it makes sense with; then those shrink that are furthest above that.
 
 use crate::app::geometry::Area;
 use crate::app::list::Sort;
@@ -23,11 +24,11 @@ const GAP: u16 = 2;
 pub struct Column {
     /// Its title.
     pub title: &'static str,
-    /// The least columns that it makes sense with.
+    /// The least room that it makes sense with, if what is in it is that wide.
     pub least: u16,
-    /// The most that it takes.
+    /// The most that it takes; nothing: it is not shown.
     pub most: u16,
-    /// The lowest goes first where there is no room; 0 never goes.
+    /// The highest goes first where there is no room; 0 never goes.
     pub rank: u8,
     /// Where text that is too wide is cut.
     pub elide: Elide,
@@ -37,6 +38,13 @@ impl Column {
     /// A column that is never left out.
     pub const fn new(title: &'static str, least: u16, most: u16) -> Self {
         Self { title, least, most, rank: 0, elide: Elide::End }
+    }
+
+    /// Is not shown if what it would say is said elsewhere.
+    pub const fn hide_if(&mut self, is_known: bool) {
+        if is_known {
+            self.most = 0;
+        }
     }
 
     /// Goes where there is no room: those with the highest numbers first.
@@ -90,42 +98,54 @@ impl<R: Fn(usize) -> Vec<Span>> Table<'_, R> {
         }
     }
 
+    /// What each column would take: its widest cell or its title, with room for the mark of the order.
+    fn natural(&self, rows: &[Vec<Span>]) -> Vec<u16> {
+        let natural = |(number, column): (usize, &Column)| {
+            let cells = rows.iter().filter_map(|row| row.get(number)).map(|span| text::width(&span.text));
+            let is_sorted = self.sort.is_some_and(|sort| sort.column == number);
+            let title = text::width(column.title) + usize::from(is_sorted);
+            let widest = cells.chain([title]).max().unwrap_or(0);
+            u16::try_from(widest).unwrap_or(u16::MAX).min(column.most)
+        };
+        self.columns.iter().enumerate().map(natural).collect()
+    }
+
     /// The width of each column; 0 for those that are left out.
     fn widths(&self, rows: &[Vec<Span>], room: u16) -> Vec<u16> {
-        let natural = |number: usize, column: &Column| {
-            let cells = rows.iter().filter_map(|row| row.get(number)).map(|span| text::width(&span.text));
-            let title = text::width(column.title) + 1;
-            let widest = cells.chain([title]).max().unwrap_or(0);
-            u16::try_from(widest).unwrap_or(u16::MAX).clamp(column.least.min(column.most), column.most)
+        let natural = self.natural(rows);
+        let floor = |number: usize| {
+            let least = self.columns.get(number).map_or(0, |column| column.least);
+            natural.get(number).copied().unwrap_or(0).min(least)
         };
-        let mut widths: Vec<u16> =
-            self.columns.iter().enumerate().map(|(number, column)| natural(number, column)).collect();
         let needed = |widths: &[u16]| {
             let shown = widths.iter().filter(|width| **width > 0);
             shown.map(|width| u32::from(*width) + u32::from(GAP)).sum::<u32>().saturating_sub(u32::from(GAP))
         };
-        let least: Vec<u16> = self.columns.iter().map(|column| column.least).collect();
-        // Leave out what must go even if everything else is as narrow as it may be.
-        let floor = |widths: &[u16]| -> Vec<u16> {
-            widths.iter().zip(&least).map(|(width, least)| (*width).min(*least)).collect()
-        };
-        while needed(&floor(&widths)) > u32::from(room) {
-            let shown = self.columns.iter().enumerate().filter(|(number, column)| {
-                column.rank > 0 && widths.get(*number).is_some_and(|width| *width > 0)
-            });
-            let Some((number, _)) = shown.max_by_key(|(_, column)| column.rank) else { break };
-            if let Some(width) = widths.get_mut(number) {
+        // The most important first, as long as each has at least what it makes sense with.
+        let mut by_rank: Vec<_> = self.columns.iter().map(|column| column.rank).enumerate().collect();
+        by_rank.sort_by_key(|(_, rank)| *rank);
+        let mut floors = vec![0; self.columns.len()];
+        for (number, rank) in by_rank {
+            if let Some(width) = floors.get_mut(number) {
+                *width = floor(number);
+            }
+            if rank > 0
+                && needed(&floors) > u32::from(room)
+                && let Some(width) = floors.get_mut(number)
+            {
                 *width = 0;
             }
         }
-        // Then take from the widest, one column at a time.
+        let mut widths = natural.clone();
+        for (width, floor) in widths.iter_mut().zip(&floors).filter(|(_, floor)| **floor == 0) {
+            *width = *floor;
+        }
+        // Then take from the widest, one cell at a time.
         while needed(&widths) > u32::from(room) {
-            let excess =
-                |number: usize, width: u16| width.saturating_sub(least.get(number).copied().unwrap_or(0));
-            let widest =
-                widths.iter().copied().enumerate().max_by_key(|(number, width)| excess(*number, *width));
-            match widest {
-                Some((number, width)) if excess(number, width) > 0 => {
+            let excess = |(width, floor): (&u16, &u16)| width.saturating_sub(*floor);
+            let excesses = widths.iter().zip(&floors).map(excess).enumerate();
+            match excesses.max_by_key(|(_, excess)| *excess) {
+                Some((number, excess)) if excess > 0 => {
                     if let Some(width) = widths.get_mut(number) {
                         *width -= 1;
                     }
