@@ -185,9 +185,17 @@ impl Console {
             );
         }
         let mut failed = delay();
-        failed["status"]["conditions"][1]["status"] = json!("False");
-        failed["status"]["experiment"]["targets"] =
-            json!({"selected": 3, "injected": 2, "recovered": 0, "failed": 1});
+        for (path, value) in [
+            ("/status/conditions/1/status", json!("False")),
+            (
+                "/status/experiment/targets",
+                json!({"selected": 3, "injected": 2, "recovered": 0, "failed": 1}),
+            ),
+        ] {
+            if let Some(place) = failed.pointer_mut(path) {
+                *place = value;
+            }
+        }
         self.part(&part).experiment(&failed);
         let forbidden = Trouble {
             what: "cannot watch podchaos.chaos-mesh.org".to_owned(),
