@@ -308,13 +308,13 @@ pub fn delay_part(node: &str, pods: &[(&str, bool)]) -> Value {
             "selectorKey": if *is_peer { ".Target" } else { "." }})
     };
     let injected = |pod: &(&str, bool)| {
-        let mut injected = target(pod);
-        injected["phase"] = json!("Injected");
-        injected["since"] = json!(after_noon(-10));
-        injected["evidence"] = json!(
+        let said = json!({"phase": "Injected", "since": after_noon(-10), "evidence":
             "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: \
-             rules 3, addresses 2"
-        );
+             rules 3, addresses 2"});
+        let mut injected = target(pod);
+        if let (Value::Object(injected), Value::Object(said)) = (&mut injected, said) {
+            injected.extend(said);
+        }
         injected
     };
     json!({
