@@ -44,6 +44,7 @@ impl Area {
     }
 
     /// What is inside its frame.
+    #[must_use]
     pub const fn inside(self) -> Self {
         if self.width < 2 || self.height < 2 {
             return Self { width: 0, height: 0, ..self };

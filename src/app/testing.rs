@@ -176,18 +176,17 @@ impl Console {
             "machine3",
             &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
         );
-        if let Some(target) = part.pointer_mut("/status/targets/1") {
-            target["phase"] = json!("Failed");
-            target["evidence"] = Value::Null;
-            target["error"] = json!(
-                "the kernel of machine3 can neither shape (sch_netem) nor queue (nfnetlink_queue): run \
-                 `modprobe sch_netem` there, then `squall resume network-delay`"
-            );
-        }
+        add(
+            part.pointer_mut("/status/targets/1"),
+            json!({
+                "phase": "Failed", "evidence": null,
+                "error": "the kernel of machine3 can neither shape (sch_netem) nor queue (nfnetlink_queue): run \
+                    `modprobe sch_netem` there, then `squall resume network-delay`",
+            }),
+        );
         let mut failed = delay();
-        failed["status"]["conditions"][1]["status"] = json!("False");
-        failed["status"]["experiment"]["targets"] =
-            json!({"selected": 3, "injected": 2, "recovered": 0, "failed": 1});
+        add(failed.pointer_mut("/status/conditions/1"), json!({"status": "False"}));
+        add(failed.pointer_mut("/status/experiment/targets"), json!({"injected": 2, "failed": 1}));
         self.part(&part).experiment(&failed);
         let forbidden = Trouble {
             what: "cannot watch podchaos.chaos-mesh.org".to_owned(),
@@ -220,6 +219,15 @@ impl Console {
         halt.metadata.uid = Some("halt-uid".to_owned());
         let halts = Delta { upserted: vec![Arc::new(HaltRow(halt))], ..Delta::default() };
         self.change(Batch { halts, ..Batch::default() })
+    }
+}
+
+/// Puts the fields of `more` into an object, in the place of those of the same names.
+fn add(object: Option<&mut Value>, more: Value) {
+    let object = object.and_then(Value::as_object_mut);
+    debug_assert!(object.is_some(), "there is no object to add {more} to");
+    if let (Some(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
     }
 }
 
@@ -301,11 +309,13 @@ pub fn delay_part(node: &str, pods: &[(&str, bool)]) -> Value {
     };
     let injected = |pod: &(&str, bool)| {
         let mut injected = target(pod);
-        injected["phase"] = json!("Injected");
-        injected["since"] = json!(after_noon(-10));
-        injected["evidence"] = json!(
-            "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: \
-             rules 3, addresses 2"
+        add(
+            Some(&mut injected),
+            json!({
+                "phase": "Injected", "since": after_noon(-10),
+                "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet \
+                    squall_pod: rules 3, addresses 2",
+            }),
         );
         injected
     };

@@ -25,8 +25,8 @@ pub(super) fn header(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let style = canvas.theme.style(role);
     canvas.text(mode_at, area.y, mode_width, &mode, style);
     let room = mode_at.saturating_sub(area.x);
-    let (world, namespace) = place(state, canvas, usize::from(room.saturating_sub(LEAST_WAY)));
-    let place = format!("{world}{separator}{namespace} ");
+    let (cluster, namespace) = place(state, canvas, usize::from(room.saturating_sub(LEAST_WAY)));
+    let place = format!("{cluster}{separator}{namespace} ");
     let place_width = columns(&place).min(room);
     let place_at = mode_at.saturating_sub(place_width);
     let style = canvas.theme.style(Role::Text);
