@@ -308,6 +308,37 @@ fn a_terminal_that_takes_nothing_does_not_hold_it_up() {
     assert!(pty.wait_end().success());
 }
 
+/// What nobody could see is not shown afterwards either: what comes then is what is.
+#[test]
+fn frames_that_a_stalled_line_missed_are_skipped() {
+    let nowhere = Nowhere::new();
+    let mut pty = nowhere.console(&[]).start();
+    opened(&mut pty);
+    pty.press("3");
+    pty.wait_text("network-delay");
+    let before = pty.received();
+    pty.press("j");
+    pty.wait_text("╭ partition ─");
+    let one = pty.received() - before;
+    let before = pty.received();
+    pty.stall();
+    for _ in 0..100 {
+        for key in ["j", "k"] {
+            pty.press(key);
+            // Time for a frame of its own.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+    pty.press("G");
+    pty.go_on();
+    pty.wait_text("╭ container-kill ─");
+    pty.press("q");
+    assert!(pty.wait_end().success());
+    let bytes = pty.received() - before;
+    // A pseudo terminal keeps some 20 KiB by itself.
+    assert!(bytes < 60 * one, "a frame has {one} bytes; of 200 while nobody looked {bytes} came");
+}
+
 #[test]
 fn without_a_terminal_it_says_what_to_do() {
     let nowhere = Nowhere::new();

@@ -100,7 +100,7 @@ fn status(number: usize, restarts: usize) -> Value {
     json!({"status": {
         "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "qosClass": "Burstable",
         "conditions": [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}],
-        "containerStatuses": [{"name": "main", "ready": restarts % 2 == 0, "restartCount": restarts,
+        "containerStatuses": [{"name": "main", "ready": restarts.is_multiple_of(2), "restartCount": restarts,
             "image": "docker.example/team/service:1.2.3", "imageID": "sha256:0", "started": true, "state": state}],
     }})
 }

@@ -8,7 +8,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a benchmark stops at what is wrong"
 )]
@@ -28,6 +27,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::core::DynamicObject;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ use squall::app::event::Event;
 use squall::app::key::Key;
 use squall::app::recorder::Recorder;
 use squall::app::state::State;
-use squall::app::store::{Batch, Delta, PodRow};
+use squall::app::store::{Batch, Delta, Experiment, Part, PodRow};
 use squall::app::testing::{Console, after_noon};
 use squall::app::update;
 use squall::ui;
@@ -167,15 +167,15 @@ impl Bench {
     }
 
     fn experiments(&mut self) {
-        let mut console = Console::new();
-        std::mem::swap(&mut console.state, &mut self.state);
-        for number in 0..EXPERIMENTS {
-            console.experiment(&experiment(number));
-            for part in 0..PARTS {
-                console.part(&part_of(number, part));
-            }
-        }
-        std::mem::swap(&mut console.state, &mut self.state);
+        let object =
+            |number| serde_json::from_value::<DynamicObject>(experiment(number)).expect("an experiment");
+        let experiments = (0..EXPERIMENTS).map(|number| Arc::new(Experiment::from(object(number))));
+        let parts = (0..EXPERIMENTS).flat_map(|number| (0..PARTS).map(move |part| part_of(number, part)));
+        let parts = parts.map(|part| Arc::new(Part(serde_json::from_value(part).expect("an Injection"))));
+        let experiments = Delta { upserted: experiments.collect(), ..Delta::default() };
+        let injections = Delta { upserted: parts.collect(), ..Delta::default() };
+        let experiments = [("NetworkChaos".to_owned(), experiments)].into();
+        self.happen(Event::Changed(Box::new(Batch { experiments, injections, ..Batch::default() })));
     }
 
     fn happen(&mut self, event: Event) {

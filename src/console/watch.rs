@@ -241,7 +241,6 @@ impl Watches {
         cancel.run_until_cancelled(self.for_ever(pulse, watched, api)).await;
     }
 
-    #[expect(clippy::infinite_loop, reason = "it ends when it is cancelled")]
     async fn for_ever<W: Watched>(self, mut pulse: Heard, mut watched: W, api: Api<W::Object>) {
         let mut wait = SHORTEST;
         loop {

@@ -19,7 +19,7 @@ pub use detail::{Detail, Happening, OnNode, OnTarget, is_about, timeline};
 pub use halt::stopped;
 pub use outcome::{Change, Trouble};
 pub use overview::Overview;
-pub use progress::{Progress, Stage, left, stage, status, word};
+pub use progress::{Progress, Stage, conditions, left, stage, status, word};
 pub use remaining::Remaining;
 pub use table::Table;
 pub use turn::Turn;

@@ -37,11 +37,13 @@ pub enum Stage {
 
 /// The status of an experiment; an empty one if it has none that can be read.
 pub fn status(object: &DynamicObject) -> ChaosStatus {
-    object
-        .data
-        .get("status")
-        .and_then(|status| serde_json::from_value(status.clone()).ok())
-        .unwrap_or_default()
+    object.data.get("status").and_then(|status| ChaosStatus::deserialize(status).ok()).unwrap_or_default()
+}
+
+/// Its conditions without the rest, which may be hundreds of targets.
+pub fn conditions(object: &DynamicObject) -> Vec<Condition> {
+    let conditions = object.data.pointer("/status/conditions");
+    conditions.and_then(|conditions| Vec::deserialize(conditions).ok()).unwrap_or_default()
 }
 
 /// Where the experiment with this status stands.

@@ -17,9 +17,9 @@ use crate::report::age;
 /// The first line: the way to here on the left; on the right, always in the same corner, the world, the namespace and
 /// whether this console can do harm.
 pub(super) fn header(state: &State, canvas: &mut Canvas<'_>, area: Area) {
-    let (word, role) = if state.read_only { ("READ-ONLY", Role::ReadOnly) } else { ("ARMED", Role::Armed) };
+    let (mode, role) = if state.read_only { ("READ-ONLY", Role::ReadOnly) } else { ("ARMED", Role::Armed) };
     let separator = format!(" {} ", canvas.theme.glyph(Glyph::Separator));
-    let mode = format!(" {word} ");
+    let mode = format!(" {mode} ");
     let mode_width = columns(&mode).min(area.width);
     let mode_at = area.x + area.width - mode_width;
     let style = canvas.theme.style(role);

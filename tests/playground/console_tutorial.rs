@@ -135,8 +135,6 @@ async fn a_delay_is_launched_turned_paused_resumed_and_stopped() {
     let first = witness.slower("150 ms", normal, 0.150).await;
     let others = between(&witness.samples("/message1").await, begun + WITHIN, wall());
     assert!(median(&others) < 0.05, "/message1 needs no database, and took {} s", median(&others));
-    pty.wait_text("╭ network-delay ─");
-    pty.press("enter");
     pty.wait_text("experiment ▸ network-delay");
     pty.wait_text("delay 150ms ±10ms");
     squeeze(&mut pty);
@@ -204,9 +202,7 @@ async fn a_partition_is_undone_by_the_emergency_stop_and_a_failed_pod_by_stop() 
     felt(&witness.access, &witness.traffic).await;
     let recent = between(&witness.samples("/movies").await, wall() - 1.0, wall());
     assert!(recent.iter().any(|sample| sample.status == "500"), "{recent:?}");
-    // What was launched is what is selected, beside the one that was stopped.
-    pty.wait_text("╭ pod-failure ─");
-    pty.press("enter");
+    // What was launched is what is acted on, beside the one that was stopped.
     pty.wait_text("experiment ▸ pod-failure");
     agree(&mut pty, "S", "Stop PodChaos default/pod-failure?");
     pty.wait_text("gone: stopped and deleted");

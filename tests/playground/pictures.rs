@@ -1,6 +1,7 @@
 //! The pictures of the README, made of the real program's screens. `cargo xtask pictures` keeps them; otherwise they are
 //! made and thrown away.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ use super::pty::{PATIENCE, Pty, Screen};
 /// Columns and rows of a picture.
 const SIZE: (u16, u16) = (100, 30);
 /// Width and height of a cell, and where its letters stand, in pixels.
-const CELL: (f64, f64) = (8.4, 18.0);
-const BASELINE: f64 = 13.5;
+const CELL: (f64, f64) = (8.4, 16.5);
+const BASELINE: f64 = 12.9;
 /// Room around the cells, in pixels.
 const MARGIN: f64 = 10.0;
 /// What a cell without colours of its own has.
@@ -112,24 +113,34 @@ fn stretches(screen: &Screen<'_>, row: u16) -> Vec<Stretch> {
     all
 }
 
+/// What most cells have below them: it is drawn once.
+fn paper(screen: &Screen<'_>) -> String {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for (row, column) in (0..SIZE.1).flat_map(|row| (0..SIZE.0).map(move |column| (row, column))) {
+        *counts.entry(Style::of(screen.cell(row, column)).ground).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).expect("a cell").0
+}
+
 /// The screen as an SVG file that needs nothing else: any monospace font will do, since each piece of text says how wide
 /// it is.
 fn svg(screen: &Screen<'_>, title: &str) -> String {
     let (width, height) =
         (f64::from(SIZE.0) * CELL.0 + 2.0 * MARGIN, f64::from(SIZE.1) * CELL.1 + 2.0 * MARGIN);
+    let paper = paper(screen);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\">\n<title>{}</title>\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{paper}\"/>\n\
          <g font-family=\"ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace\" \
-         font-size=\"14\" fill=\"{FOREGROUND}\" xml:space=\"preserve\">\n",
+         font-size=\"14\" fill=\"{FOREGROUND}\" style=\"white-space:pre\">\n",
         escaped(title)
     );
     for row in 0..SIZE.1 {
         let top = MARGIN + f64::from(row) * CELL.1;
         for Stretch { column, columns, style, text } in stretches(screen, row) {
             let left = MARGIN + f64::from(column) * CELL.0;
-            if style.ground != BACKGROUND {
+            if style.ground != paper {
                 let wide = f64::from(columns) * CELL.0;
                 let ground = &style.ground;
                 writeln!(
@@ -197,8 +208,7 @@ fn the_pictures_of_the_readme() {
     album.keep(&pty, "launch", "Before anything happens the console names whom an experiment would hit");
     pty.press("enter");
     pty.wait_text("Injected 3/3");
-    pty.wait_text("╭ network-delay ─");
-    pty.press("enter");
+    pty.wait_text("experiment ▸ network-delay");
     pty.wait_text("delay 150ms ±10ms");
     pty.wait_text("read back on all 3 targets");
     album.keep(&pty, "run", "A running experiment: its targets, and what was read back from the kernel");

@@ -355,6 +355,11 @@ impl Pty {
         thread::park_timeout(Duration::from_millis(2 * u64::from(GLANCE)));
     }
 
+    /// Takes what comes again.
+    pub(crate) fn go_on(&self) {
+        self.paused.store(false, Ordering::SeqCst);
+    }
+
     /// Closes the terminal, as a window or a lost connection does.
     pub(crate) fn hang_up(&mut self) {
         self.stop.store(true, Ordering::SeqCst);

@@ -292,10 +292,17 @@ mod tests {
     }
 
     /// What is shown, and what is selected.
-    fn shown(state: &State) -> (Vec<Arc<PodRow>>, BTreeMap<String, usize>, Vec<String>, Option<String>) {
-        let Cluster { pods, nodes, pods_by_node, .. } = &state.cluster;
-        let nodes = nodes.rows.iter().map(|node| node.name.clone()).collect();
-        (pods.rows.clone(), pods_by_node.clone(), nodes, pods.selected.clone())
+    #[derive(Debug, PartialEq)]
+    struct Shown {
+        pods: Vec<Arc<PodRow>>,
+        nodes: Vec<Arc<NodeRow>>,
+        pods_by_node: BTreeMap<String, usize>,
+        selected: Option<String>,
+    }
+
+    fn shown(state: &State) -> Shown {
+        let Cluster { pods, nodes, pods_by_node, .. } = state.cluster.clone();
+        Shown { pods: pods.rows, nodes: nodes.rows, pods_by_node, selected: pods.selected }
     }
 
     #[test]

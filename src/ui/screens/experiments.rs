@@ -122,7 +122,6 @@ pub(crate) fn details(state: &State, canvas: &mut Canvas<'_>, area: Area) {
 
 /// What can be said of an experiment from its object alone.
 fn said(overview: &Overview, object: &kube::api::DynamicObject, canvas: &Canvas<'_>) -> Vec<(Role, String)> {
-    let status = crate::report::status(object);
     let shown = theme::of_experiment(&overview.phase);
     let glyph = canvas.theme.glyph(shown.glyph);
     let mut rows = Vec::new();
@@ -142,7 +141,7 @@ fn said(overview: &Overview, object: &kube::api::DynamicObject, canvas: &Canvas<
     if overview.phase != "Invalid" {
         say(Role::Text, &format!("remaining: {}", remaining(overview)));
     }
-    for condition in &status.conditions {
+    for condition in crate::report::conditions(object) {
         if let Some(message) = condition.message.as_deref().filter(|message| !message.is_empty()) {
             let glyph = canvas.theme.glyph(Glyph::Warning);
             say(Role::Warn, &format!("{glyph} {:?}: {message}", condition.kind));
