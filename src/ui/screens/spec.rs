@@ -1,7 +1,7 @@
 //! What an experiment does and to whom, a line each, from its spec as the API server has it.
 
-use kube::core::DynamicObject;
-use serde_json::{Map, Value};
+use kube::api::DynamicObject;
+use serde_json::Value;
 
 /// The blocks of a network fault's spec that hold magnitudes.
 const BLOCKS: [&str; 6] = ["delay", "loss", "duplicate", "corrupt", "rate", "bandwidth"];
@@ -42,15 +42,14 @@ fn selected(block: &Value) -> String {
         (Some(mode), None) => mode,
         (None, _) => "all".to_owned(),
     };
-    let selector = block.get("selector").and_then(Value::as_object).cloned().unwrap_or_default();
-    let words = words(&selector);
+    let words = block.get("selector").map(words).unwrap_or_default();
     if words.is_empty() { mode } else { format!("{mode} of {}", words.join(" ")) }
 }
 
 /// The parts of a selector: labels as they are, everything else under its name.
-fn words(selector: &Map<String, Value>) -> Vec<String> {
+fn words(selector: &Value) -> Vec<String> {
     let mut words = Vec::new();
-    for (name, value) in selector {
+    for (name, value) in selector.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
             ("labelSelectors", Value::Object(labels)) => {
                 words.extend(labels.iter().map(|(key, value)| format!("{key}={}", plain(value))));
