@@ -2,6 +2,7 @@
 //!
 //! `INSTA_UPDATE=always cargo test --test console_screens` takes what is drawn now as what is meant; look at the
 //! difference before committing it.
+#![cfg(test)]
 
 mod rules;
 mod scenes;
@@ -26,9 +27,9 @@ fn every_scene_of(name: &str) {
         for page in scenes::pages().into_iter().filter(|page| page.name == name) {
             for (state, mut console) in page.scenes {
                 let drawn = drawn(&console.resize(width, height).state);
-                let _ = writeln!(all, "=== {state}\n{}", text(&drawn));
+                writeln!(all, "=== {state}\n{}", text(&drawn)).unwrap();
                 if (width, height) == (80, 24) {
-                    let _ = writeln!(all, "--- looks\n{}", styles(&drawn));
+                    writeln!(all, "--- looks\n{}", styles(&drawn)).unwrap();
                 }
             }
         }

@@ -8,11 +8,11 @@ use squall::app::testing::{Console, after_noon, pod};
 use squall::report::{Happening, Trouble};
 
 /// A screen, and what it looks like in each state.
-pub struct Page {
+pub(crate) struct Page {
     /// Its name, as in the names of the snapshots.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its states.
-    pub scenes: Vec<(&'static str, Console)>,
+    pub(crate) scenes: Vec<(&'static str, Console)>,
 }
 
 /// A console to which this happened.
@@ -280,7 +280,8 @@ fn logs() -> Page {
 }
 
 /// Every screen.
-pub fn pages() -> Vec<Page> {
+#[expect(clippy::too_many_lines, reason = "a table of scenes")]
+pub(crate) fn pages() -> Vec<Page> {
     let mut cluster = states("");
     cluster.push((
         "nodes",
@@ -411,6 +412,7 @@ fn plan(targets: usize, refused: bool) -> Loaded {
     Loaded::Plan { text: String::new(), reports: vec![report] }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of scenes")]
 fn popups() -> Page {
     let on_run = |keys: &str| {
         with(normal(), |console| {
