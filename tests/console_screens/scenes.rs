@@ -132,7 +132,9 @@ fn run() -> Page {
     };
     let waiting = with(Console::playground(), |console| {
         let mut waiting = squall::app::testing::delay();
-        waiting["status"] = serde_json::json!({});
+        if let Some(object) = waiting.as_object_mut() {
+            object.remove("status");
+        }
         console.experiment(&waiting).press("2 enter");
     });
     let invalid = with(failing(), |console| {
@@ -281,63 +283,8 @@ fn logs() -> Page {
 
 /// Every screen.
 pub fn pages() -> Vec<Page> {
-    let mut cluster = states("");
-    cluster.push((
-        "nodes",
-        with(normal(), |console| {
-            console.press("tab j");
-        }),
-    ));
-    cluster.push((
-        "one node",
-        with(normal(), |console| {
-            console.press("tab j enter");
-        }),
-    ));
-    cluster.push((
-        "filtered away",
-        with(normal(), |console| {
-            console.press("/").type_text("nothing-like-it").press("enter");
-        }),
-    ));
-    let mut settings = vec![(
-        "normal",
-        with(normal(), |console| {
-            console.press("5");
-        }),
-    )];
-    settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
-        (
-            theme.name(),
-            with(normal(), |console| {
-                console.state.look.theme = theme;
-                console.press("5");
-            }),
-        )
-    }));
-    let errors = vec![
-        (
-            "nothing",
-            with(normal(), |console| {
-                console.press("4");
-            }),
-        ),
-        (
-            "several",
-            with(failing(), |console| {
-                console.happen(Event::Noted {
-                    severity: squall::app::notice::Severity::Good,
-                    trouble: Trouble::new("networkchaos.chaos-mesh.org/network-delay paused"),
-                });
-                console.wait(90_000);
-                let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
-                console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
-                console.press("esc 4");
-            }),
-        ),
-    ];
     vec![
-        Page { name: "cluster", scenes: cluster },
+        Page { name: "cluster", scenes: cluster() },
         Page { name: "experiments", scenes: states("2") },
         Page {
             name: "templates",
@@ -382,10 +329,76 @@ pub fn pages() -> Vec<Page> {
                 ),
             ],
         },
-        Page { name: "settings", scenes: settings },
-        Page { name: "errors", scenes: errors },
+        Page { name: "settings", scenes: settings() },
+        Page { name: "errors", scenes: errors() },
         popups(),
         banners(),
+    ]
+}
+
+fn cluster() -> Vec<(&'static str, Console)> {
+    let mut cluster = states("");
+    cluster.push((
+        "nodes",
+        with(normal(), |console| {
+            console.press("tab j");
+        }),
+    ));
+    cluster.push((
+        "one node",
+        with(normal(), |console| {
+            console.press("tab j enter");
+        }),
+    ));
+    cluster.push((
+        "filtered away",
+        with(normal(), |console| {
+            console.press("/").type_text("nothing-like-it").press("enter");
+        }),
+    ));
+    cluster
+}
+
+fn settings() -> Vec<(&'static str, Console)> {
+    let mut settings = vec![(
+        "normal",
+        with(normal(), |console| {
+            console.press("5");
+        }),
+    )];
+    settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
+        (
+            theme.name(),
+            with(normal(), |console| {
+                console.state.look.theme = theme;
+                console.press("5");
+            }),
+        )
+    }));
+    settings
+}
+
+fn errors() -> Vec<(&'static str, Console)> {
+    vec![
+        (
+            "nothing",
+            with(normal(), |console| {
+                console.press("4");
+            }),
+        ),
+        (
+            "several",
+            with(failing(), |console| {
+                console.happen(Event::Noted {
+                    severity: squall::app::notice::Severity::Good,
+                    trouble: Trouble::new("networkchaos.chaos-mesh.org/network-delay paused"),
+                });
+                console.wait(90_000);
+                let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
+                console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
+                console.press("esc 4");
+            }),
+        ),
     ]
 }
 
@@ -407,8 +420,9 @@ fn plan(targets: usize, refused: bool) -> Loaded {
         "problems": if refused { serde_json::json!([{"path": "spec.delay.latency",
             "what": "\"150\" is no duration", "cure": "write a unit: \"150ms\""}]) } else { serde_json::json!([]) },
     });
-    let report = serde_json::from_value(report).expect("a report");
-    Loaded::Plan { text: String::new(), reports: vec![report] }
+    let report = serde_json::from_value(report);
+    assert!(report.is_ok(), "{:?}", report.err());
+    Loaded::Plan { text: String::new(), reports: report.into_iter().collect() }
 }
 
 fn popups() -> Page {
@@ -428,7 +442,7 @@ fn popups() -> Page {
             _ => None,
         });
         let outcome = Err(forbidden("cannot delete networkchaos.chaos-mesh.org/network-delay"));
-        console.happen(Event::Done { deed: deed.expect("a deed"), outcome });
+        console.happen(Event::Done { deed: deed.unwrap_or(squall::app::effect::Deed::Release), outcome });
     });
     let typed = with(launch(24, false), |console| {
         console.type_text("network-de");
