@@ -290,7 +290,7 @@ fn experiment(number: usize) -> Value {
 
 fn part_of(number: usize, part: usize) -> Value {
     let pod = pod_row(number * PARTS + part, 0);
-    let mut object = squall::app::testing::delay_part(&pod.node, &pod.name, false);
+    let mut object = squall::app::testing::delay_part(&pod.node, &[(pod.name.as_str(), false)]);
     object["spec"]["experiment"]["name"] = format!("delay-{number:02}").into();
     object["spec"]["experiment"]["uid"] = format!("uid-{number:02}").into();
     object["metadata"]["uid"] = format!("part-{number:02}-{part:02}").into();

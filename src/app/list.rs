@@ -38,6 +38,8 @@ pub struct List<T> {
     pub sort: Sort,
     /// Which rows are shown.
     pub filter: Filter,
+    /// Whether the user chose the row. Until then the first one is selected, whatever comes before it.
+    pub chosen: bool,
     /// The rows that are shown, in order. Worked out from the data, and therefore not recorded.
     #[serde(skip)]
     pub rows: Vec<Arc<T>>,
@@ -51,6 +53,7 @@ impl<T> Clone for List<T> {
             offset: self.offset,
             sort: self.sort,
             filter: self.filter.clone(),
+            chosen: self.chosen,
             rows: self.rows.clone(),
         }
     }
@@ -64,6 +67,7 @@ impl<T> Default for List<T> {
             offset: 0,
             sort: Sort::default(),
             filter: Filter::default(),
+            chosen: false,
             rows: Vec::new(),
         }
     }
@@ -92,7 +96,9 @@ impl<T: Row> List<T> {
     pub fn set_rows(&mut self, rows: Vec<Arc<T>>, visible: usize) {
         let same =
             |index: usize| rows.get(index).is_some_and(|row| Some(row.id()) == self.selected.as_deref());
-        if !same(self.index) {
+        if !self.chosen {
+            self.index = 0;
+        } else if !same(self.index) {
             let found = rows.iter().position(|row| Some(row.id()) == self.selected.as_deref());
             self.index = found.unwrap_or_else(|| self.index.min(rows.len().saturating_sub(1)));
         }
@@ -102,6 +108,7 @@ impl<T: Row> List<T> {
 
     /// Selects another row.
     pub fn go(&mut self, motion: Motion, visible: usize) {
+        self.chosen = true;
         let last = self.rows.len().saturating_sub(1);
         let by = |count: isize| self.index.saturating_add_signed(count).min(last);
         self.index = match motion {
@@ -119,6 +126,7 @@ impl<T: Row> List<T> {
     /// Selects the row at this place, if there is one.
     pub fn select(&mut self, index: usize, visible: usize) {
         if index < self.rows.len() {
+            self.chosen = true;
             self.index = index;
             self.settle(visible);
         }
@@ -168,6 +176,14 @@ mod tests {
         assert_eq!(selected(&list), "-");
         list.set_rows(rows(&["z", "c"]), 10);
         assert_eq!(selected(&list), "c", "it is back");
+    }
+
+    #[test]
+    fn until_one_is_chosen_the_first_row_is_selected() {
+        let mut list = List::default();
+        list.set_rows(rows(&["b"]), 10);
+        list.set_rows(rows(&["a", "b"]), 10);
+        assert_eq!(selected(&list), "a");
     }
 
     #[test]

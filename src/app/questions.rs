@@ -188,7 +188,11 @@ pub(super) fn launch(text: String, namespace: Option<String>, reports: &[Report]
         .flat_map(|node| node.targets.iter())
         .map(|target| target.pod.clone())
         .collect();
-    let mut lines = vec![Line::new(Tone::Heading, format!("It acts on {}:", counted(targets.len())))];
+    let mut lines = if targets.is_empty() {
+        vec![Line::new(Tone::Warning, "It acts on 0 targets now, and waits until there are some.")]
+    } else {
+        vec![Line::new(Tone::Heading, format!("It acts on {}:", counted(targets.len())))]
+    };
     lines.extend(named(&targets));
     for report in reports {
         lines.extend(preview(report));

@@ -176,17 +176,26 @@ impl Console {
             "machine3",
             &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
         );
-        add(
-            part.pointer_mut("/status/targets/1"),
-            json!({
-                "phase": "Failed", "evidence": null,
-                "error": "the kernel of machine3 can neither shape (sch_netem) nor queue (nfnetlink_queue): run \
-                    `modprobe sch_netem` there, then `squall resume network-delay`",
-            }),
-        );
+        if let Some(target) = part.pointer_mut("/status/targets/1") {
+            target["phase"] = json!("Failed");
+            target["evidence"] = Value::Null;
+            target["error"] = json!(
+                "the kernel of machine3 can neither shape (sch_netem) nor queue (nfnetlink_queue): run \
+                 `modprobe sch_netem` there, then `squall resume network-delay`"
+            );
+        }
         let mut failed = delay();
-        add(failed.pointer_mut("/status/conditions/1"), json!({"status": "False"}));
-        add(failed.pointer_mut("/status/experiment/targets"), json!({"injected": 2, "failed": 1}));
+        for (path, value) in [
+            ("/status/conditions/1/status", json!("False")),
+            (
+                "/status/experiment/targets",
+                json!({"selected": 3, "injected": 2, "recovered": 0, "failed": 1}),
+            ),
+        ] {
+            if let Some(place) = failed.pointer_mut(path) {
+                *place = value;
+            }
+        }
         self.part(&part).experiment(&failed);
         let forbidden = Trouble {
             what: "cannot watch podchaos.chaos-mesh.org".to_owned(),
@@ -219,15 +228,6 @@ impl Console {
         halt.metadata.uid = Some("halt-uid".to_owned());
         let halts = Delta { upserted: vec![Arc::new(HaltRow(halt))], ..Delta::default() };
         self.change(Batch { halts, ..Batch::default() })
-    }
-}
-
-/// Puts the fields of `more` into an object, in the place of those of the same names.
-fn add(object: Option<&mut Value>, more: Value) {
-    let object = object.and_then(Value::as_object_mut);
-    debug_assert!(object.is_some(), "there is no object to add {more} to");
-    if let (Some(object), Value::Object(more)) = (object, more) {
-        object.extend(more);
     }
 }
 
@@ -308,15 +308,13 @@ pub fn delay_part(node: &str, pods: &[(&str, bool)]) -> Value {
             "selectorKey": if *is_peer { ".Target" } else { "." }})
     };
     let injected = |pod: &(&str, bool)| {
+        let said = json!({"phase": "Injected", "since": after_noon(-10), "evidence":
+            "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet squall_pod: \
+             rules 3, addresses 2"});
         let mut injected = target(pod);
-        add(
-            Some(&mut injected),
-            json!({
-                "phase": "Injected", "since": after_noon(-10),
-                "evidence": "delay 150ms ±10ms correlated 25%: shaper, queue 52345 out; nf_tables lists table inet \
-                    squall_pod: rules 3, addresses 2",
-            }),
-        );
+        if let (Value::Object(injected), Value::Object(said)) = (&mut injected, said) {
+            injected.extend(said);
+        }
         injected
     };
     json!({

@@ -17,7 +17,7 @@ use source::{Source, code_lines, rust_sources, starts_with_module_doc, tokens_na
 const FILE_LIMIT: usize = 500;
 
 /// Folders that as a whole stay small enough to be read at one sitting.
-const FOLDER_LIMITS: &[(&str, usize)] = &[("src/apiserver/", 1500)];
+const FOLDER_LIMITS: &[(&str, usize)] = &[("src/apiserver/", 1600)];
 
 /// The one folder that may hold `unsafe` code.
 const UNSAFE_HOME: &str = "src/daemon/sys/";
