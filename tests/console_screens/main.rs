@@ -6,8 +6,6 @@
 mod rules;
 mod scenes;
 
-use std::fmt::Write as _;
-
 use squall::ui::testing::{drawn, styles, text};
 
 /// The sizes: the least that has everything, the usual one, and one with room for more.
@@ -26,9 +24,9 @@ fn every_scene_of(name: &str) {
         for page in scenes::pages().into_iter().filter(|page| page.name == name) {
             for (state, mut console) in page.scenes {
                 let drawn = drawn(&console.resize(width, height).state);
-                let _ = writeln!(all, "=== {state}\n{}", text(&drawn));
+                all.extend(["=== ", state, "\n", &text(&drawn), "\n"]);
                 if (width, height) == (80, 24) {
-                    let _ = writeln!(all, "--- looks\n{}", styles(&drawn));
+                    all.extend(["--- looks\n", &styles(&drawn), "\n"]);
                 }
             }
         }

@@ -8,11 +8,11 @@ use squall::app::testing::{Console, after_noon, pod};
 use squall::report::{Happening, Trouble};
 
 /// A screen, and what it looks like in each state.
-pub struct Page {
+pub(crate) struct Page {
     /// Its name, as in the names of the snapshots.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its states.
-    pub scenes: Vec<(&'static str, Console)>,
+    pub(crate) scenes: Vec<(&'static str, Console)>,
 }
 
 /// A console to which this happened.
@@ -282,7 +282,7 @@ fn logs() -> Page {
 }
 
 /// Every screen.
-pub fn pages() -> Vec<Page> {
+pub(crate) fn pages() -> Vec<Page> {
     vec![
         Page { name: "cluster", scenes: cluster() },
         Page { name: "experiments", scenes: states("2") },
@@ -425,6 +425,19 @@ fn plan(targets: usize, refused: bool) -> Loaded {
     Loaded::Plan { text: String::new(), reports: report.into_iter().collect() }
 }
 
+/// An experiment whose stop the API server refuses.
+fn refused_stop() -> Console {
+    with(normal(), |console| {
+        console.press("2 enter S enter");
+        let deed = console.effects.iter().find_map(|effect| match effect {
+            squall::app::effect::Effect::Do(deed) => Some(deed.clone()),
+            _ => None,
+        });
+        let outcome = Err(forbidden("cannot delete networkchaos.chaos-mesh.org/network-delay"));
+        console.happen(Event::Done { deed: deed.unwrap_or(squall::app::effect::Deed::Release), outcome });
+    })
+}
+
 fn popups() -> Page {
     let on_run = |keys: &str| {
         with(normal(), |console| {
@@ -436,14 +449,6 @@ fn popups() -> Page {
             console.press("3 L").answer(Ok(plan(targets, refused)));
         })
     };
-    let failed = with(on_run("S enter"), |console| {
-        let deed = console.effects.iter().find_map(|effect| match effect {
-            squall::app::effect::Effect::Do(deed) => Some(deed.clone()),
-            _ => None,
-        });
-        let outcome = Err(forbidden("cannot delete networkchaos.chaos-mesh.org/network-delay"));
-        console.happen(Event::Done { deed: deed.unwrap_or(squall::app::effect::Deed::Release), outcome });
-    });
     let typed = with(launch(24, false), |console| {
         console.type_text("network-de");
         assert!(matches!(console.state.popup, Some(Popup::Confirm(_))));
@@ -475,7 +480,7 @@ fn popups() -> Page {
                     console.halted().press("g R");
                 }),
             ),
-            ("failed", failed),
+            ("failed", refused_stop()),
             (
                 "namespace",
                 with(normal(), |console| {
