@@ -132,7 +132,9 @@ fn run() -> Page {
     };
     let waiting = with(Console::playground(), |console| {
         let mut waiting = squall::app::testing::delay();
-        waiting["status"] = serde_json::json!({});
+        if let Some(object) = waiting.as_object_mut() {
+            object.remove("status");
+        }
         console.experiment(&waiting).press("2 enter");
     });
     let invalid = with(failing(), |console| {
@@ -280,65 +282,9 @@ fn logs() -> Page {
 }
 
 /// Every screen.
-#[expect(clippy::too_many_lines, reason = "a table of scenes")]
 pub(crate) fn pages() -> Vec<Page> {
-    let mut cluster = states("");
-    cluster.push((
-        "nodes",
-        with(normal(), |console| {
-            console.press("tab j");
-        }),
-    ));
-    cluster.push((
-        "one node",
-        with(normal(), |console| {
-            console.press("tab j enter");
-        }),
-    ));
-    cluster.push((
-        "filtered away",
-        with(normal(), |console| {
-            console.press("/").type_text("nothing-like-it").press("enter");
-        }),
-    ));
-    let mut settings = vec![(
-        "normal",
-        with(normal(), |console| {
-            console.press("5");
-        }),
-    )];
-    settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
-        (
-            theme.name(),
-            with(normal(), |console| {
-                console.state.look.theme = theme;
-                console.press("5");
-            }),
-        )
-    }));
-    let errors = vec![
-        (
-            "nothing",
-            with(normal(), |console| {
-                console.press("4");
-            }),
-        ),
-        (
-            "several",
-            with(failing(), |console| {
-                console.happen(Event::Noted {
-                    severity: squall::app::notice::Severity::Good,
-                    trouble: Trouble::new("networkchaos.chaos-mesh.org/network-delay paused"),
-                });
-                console.wait(90_000);
-                let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
-                console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
-                console.press("esc 4");
-            }),
-        ),
-    ];
     vec![
-        Page { name: "cluster", scenes: cluster },
+        Page { name: "cluster", scenes: cluster() },
         Page { name: "experiments", scenes: states("2") },
         Page {
             name: "templates",
@@ -383,10 +329,76 @@ pub(crate) fn pages() -> Vec<Page> {
                 ),
             ],
         },
-        Page { name: "settings", scenes: settings },
-        Page { name: "errors", scenes: errors },
+        Page { name: "settings", scenes: settings() },
+        Page { name: "errors", scenes: errors() },
         popups(),
         banners(),
+    ]
+}
+
+fn cluster() -> Vec<(&'static str, Console)> {
+    let mut cluster = states("");
+    cluster.push((
+        "nodes",
+        with(normal(), |console| {
+            console.press("tab j");
+        }),
+    ));
+    cluster.push((
+        "one node",
+        with(normal(), |console| {
+            console.press("tab j enter");
+        }),
+    ));
+    cluster.push((
+        "filtered away",
+        with(normal(), |console| {
+            console.press("/").type_text("nothing-like-it").press("enter");
+        }),
+    ));
+    cluster
+}
+
+fn settings() -> Vec<(&'static str, Console)> {
+    let mut settings = vec![(
+        "normal",
+        with(normal(), |console| {
+            console.press("5");
+        }),
+    )];
+    settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
+        (
+            theme.name(),
+            with(normal(), |console| {
+                console.state.look.theme = theme;
+                console.press("5");
+            }),
+        )
+    }));
+    settings
+}
+
+fn errors() -> Vec<(&'static str, Console)> {
+    vec![
+        (
+            "nothing",
+            with(normal(), |console| {
+                console.press("4");
+            }),
+        ),
+        (
+            "several",
+            with(failing(), |console| {
+                console.happen(Event::Noted {
+                    severity: squall::app::notice::Severity::Good,
+                    trouble: Trouble::new("networkchaos.chaos-mesh.org/network-delay paused"),
+                });
+                console.wait(90_000);
+                let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
+                console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
+                console.press("esc 4");
+            }),
+        ),
     ]
 }
 
@@ -408,11 +420,24 @@ fn plan(targets: usize, refused: bool) -> Loaded {
         "problems": if refused { serde_json::json!([{"path": "spec.delay.latency",
             "what": "\"150\" is no duration", "cure": "write a unit: \"150ms\""}]) } else { serde_json::json!([]) },
     });
-    let report = serde_json::from_value(report).expect("a report");
-    Loaded::Plan { text: String::new(), reports: vec![report] }
+    let report = serde_json::from_value(report);
+    assert!(report.is_ok(), "{:?}", report.err());
+    Loaded::Plan { text: String::new(), reports: report.into_iter().collect() }
 }
 
-#[expect(clippy::too_many_lines, reason = "a table of scenes")]
+/// An experiment whose stop the API server refuses.
+fn refused_stop() -> Console {
+    with(normal(), |console| {
+        console.press("2 enter S enter");
+        let deed = console.effects.iter().find_map(|effect| match effect {
+            squall::app::effect::Effect::Do(deed) => Some(deed.clone()),
+            _ => None,
+        });
+        let outcome = Err(forbidden("cannot delete networkchaos.chaos-mesh.org/network-delay"));
+        console.happen(Event::Done { deed: deed.unwrap_or(squall::app::effect::Deed::Release), outcome });
+    })
+}
+
 fn popups() -> Page {
     let on_run = |keys: &str| {
         with(normal(), |console| {
@@ -424,14 +449,6 @@ fn popups() -> Page {
             console.press("3 L").answer(Ok(plan(targets, refused)));
         })
     };
-    let failed = with(on_run("S enter"), |console| {
-        let deed = console.effects.iter().find_map(|effect| match effect {
-            squall::app::effect::Effect::Do(deed) => Some(deed.clone()),
-            _ => None,
-        });
-        let outcome = Err(forbidden("cannot delete networkchaos.chaos-mesh.org/network-delay"));
-        console.happen(Event::Done { deed: deed.expect("a deed"), outcome });
-    });
     let typed = with(launch(24, false), |console| {
         console.type_text("network-de");
         assert!(matches!(console.state.popup, Some(Popup::Confirm(_))));
@@ -463,7 +480,7 @@ fn popups() -> Page {
                     console.halted().press("g R");
                 }),
             ),
-            ("failed", failed),
+            ("failed", refused_stop()),
             (
                 "namespace",
                 with(normal(), |console| {
