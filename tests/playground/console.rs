@@ -48,7 +48,8 @@ pub(super) fn opened(launch: Launch) -> Option<Pty> {
 
 /// Waits until the cluster is shown with all its eight pods ready.
 pub(super) fn all_ready(pty: &mut Pty) {
-    let ready = |screen: &Screen<'_>| screen.text().matches(" 1/1 ").count() == 8;
+    let is_ready = |line: &&str| line.contains(" 1/1 ") && line.contains("✓ Running");
+    let ready = |screen: &Screen<'_>| screen.text().lines().filter(is_ready).count() == 8;
     pty.wait_for(ready, PATIENCE, "eight pods that are ready");
 }
 
@@ -85,6 +86,8 @@ fn quitting_the_console_ends_the_playground() {
     let before = pty.received();
     assert!(answers(&home, "default"));
     assert!(pty.has_sent(b"starting playground default", 0), "nothing was said before the console opened");
+    pty.press("q");
+    pty.wait_text("this ends the playground; again to leave");
     pty.press("q");
     assert!(pty.wait_end().success());
     home.wait_for_no_process(CLEARING).expect("nothing is left");
@@ -161,6 +164,7 @@ fn stop_ends_the_one_that_is_meant() {
 fn ctrl_c_before_the_console_leaves_nothing() {
     let home = Home::new();
     let Some(mut pty) = playground(&home, &["--name", "probe"]) else { return };
+    pty.press("q");
     pty.press("q");
     assert!(pty.wait_end().success());
     let mut pty = on_terminal(&home, &["playground"]).start();

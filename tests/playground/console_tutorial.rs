@@ -64,7 +64,7 @@ fn launch(pty: &mut Pty, number: usize, name: &str, targets: &str) {
     pty.wait_text(&format!("╭ {name} ─"));
     pty.press("L");
     pty.wait_text(&format!("It acts on {targets}:"));
-    assert!(pty.screen().has(&format!("/{name}?")), "{}", pty.screen().frame());
+    assert!(pty.screen().has(&format!("/{name} in default?")), "{}", pty.screen().frame());
     pty.press("enter");
 }
 

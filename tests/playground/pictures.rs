@@ -202,7 +202,7 @@ fn the_pictures_of_the_readme() {
 
     all_ready(&mut pty);
     pty.press("3");
-    pty.wait_text("WHAT IT DOES");
+    pty.wait_text("╭ network-delay ─");
     pty.press("L");
     pty.wait_text("It acts on 3 targets:");
     album.keep(&pty, "launch", "Before anything happens the console names whom an experiment would hit");
