@@ -1,4 +1,4 @@
-//! Everything that the console knows. The view reads it, [`update`](super::update) alone changes it.
+//! Everything that the console knows. The view reads it, [`update`](super::update()) alone changes it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -215,10 +215,10 @@ pub fn next_change(facts: &Facts<'_>) -> Option<Duration> {
 fn nearest_end(facts: &Facts<'_>) -> Option<(SignedDuration, Absence)> {
     let cap = facts.spec.not_after.0.duration_since(facts.now.wall);
     let cap = (cap, Absence::NotAfterPassed);
-    // Another duration may leave a run nothing at all: then it does not begin.
+    // Another duration may leave a run nothing at all: then it does not begin, whatever ends later.
     let used_up = !facts.spec.paused && facts.spec.effective_remaining() == Some(Duration::ZERO);
     let elapsed = if used_up {
-        Some((SignedDuration::ZERO, Absence::DurationElapsed))
+        Some((SignedDuration::MIN, Absence::DurationElapsed))
     } else {
         deadline_of_run(facts).and_then(|deadline| {
             let left = deadline.checked_sub(facts.now.boot.try_into().ok()?)?;
