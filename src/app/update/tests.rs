@@ -163,6 +163,9 @@ fn the_emergency_stop_is_two_keys_from_everywhere() {
         matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]),
         "from a question, and twice means yes"
     );
+    let mut console = Console::playground();
+    console.with_delay().resize(20, 5).press("! enter");
+    assert!(matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]), "where nothing else has room");
 }
 
 #[test]
