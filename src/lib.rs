@@ -28,4 +28,5 @@ pub mod paths;
 #[cfg(feature = "playground")]
 pub mod playground;
 pub mod report;
+pub mod steady_state;
 pub mod ui;
