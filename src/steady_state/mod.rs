@@ -4,4 +4,5 @@
 //! expressions are evaluated, and what comes out is a [`frame`]: all that a screen needs to know.
 
 pub mod dashboard;
+pub mod exposition;
 pub mod frame;
