@@ -255,7 +255,7 @@ impl<'b, W: FnMut(&str) -> bool, S: FnMut(&Sample<'_>)> Reader<'b, W, S> {
 }
 
 /// How a text begins, as one short line that can be shown anywhere.
-fn excerpt(text: &[u8]) -> String {
+pub(in crate::steady_state) fn excerpt(text: &[u8]) -> String {
     // A character has at most four bytes.
     let begin = text.trim_ascii();
     let some = String::from_utf8_lossy(begin.get(..4 * EXCERPT + 4).unwrap_or(begin));
