@@ -4,4 +4,7 @@
 //! expressions are evaluated, and what comes out is a [`frame`]: all that a screen needs to know.
 
 pub mod dashboard;
+pub mod discovery;
+pub mod exposition;
 pub mod frame;
+pub mod scrape;
