@@ -5,3 +5,5 @@
 
 pub mod dashboard;
 pub mod frame;
+pub mod promql;
+pub mod series;
