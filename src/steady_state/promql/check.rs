@@ -52,6 +52,12 @@ impl Reader<'_> {
         found.map_or(0, |(token, _)| token.start)
     }
 
+    /// Where the first text is that holds `part`.
+    fn find_text(&self, part: &str) -> usize {
+        let mut texts = self.tokens.iter().filter(|token| token.kind == Kind::Text);
+        texts.find(|token| token.text.contains(part)).map_or(0, |token| token.start)
+    }
+
     /// What the parser must not get: it gives up on some, takes others for something else, or does not end well.
     fn guard(&self) -> Result<(), Error> {
         let (mut round, mut signs, mut in_range, mut after_offset) = (0_usize, 0_usize, false, false);
@@ -92,8 +98,9 @@ impl Reader<'_> {
         }
         // Names are in quotes in the parser's messages.
         let quoted = message.split('\'').nth(1).unwrap_or_default();
-        let at = match (quoted, is_lexical(message)) {
-            ("", true) => self.text.len(),
+        let at = match (quoted, message.strip_prefix("illegal regex for ")) {
+            (_, Some(pattern)) => self.find_text(pattern),
+            ("", _) if is_lexical(message) => self.text.len(),
             _ => self.find(quoted, false),
         };
         let cure = match message.starts_with("unknown function") {
@@ -175,11 +182,7 @@ impl Reader<'_> {
                 MatchOp::Re(_) => Matcher::matches(name, value),
                 MatchOp::NotRe(_) => Matcher::matches_not(name, value),
             }
-            .map_err(|why| {
-                let texts = self.tokens.iter().filter(|token| token.kind == Kind::Text);
-                let at = texts.rev().find(|token| token.text.contains(value)).map_or(0, |token| token.start);
-                self.error(at, format!("the pattern cannot be used: {why}"), "simplify it")
-            })
+            .map_err(|why| self.error(self.find_text(value), format!("the pattern cannot be used: {why}"), "simplify it"))
         });
         compiled.collect()
     }

@@ -71,7 +71,7 @@ fn escape(c: char, in_class: bool) -> String {
         'd' | 'D' => "0-9",
         'w' | 'W' => "0-9A-Za-z_",
         's' | 'S' => r"\t\n\f\r ",
-        'b' if !in_class => return r"(?-u:\b)".to_owned(),
+        'b' | 'B' if !in_class => return format!(r"(?-u:\{c})"),
         _ => return format!("\\{c}"),
     };
     match (c.is_uppercase(), in_class) {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for pattern in ["(", "a**b(", "[a", "\\", r"(?P<", r"\B", "(?=a)"] {
+        for pattern in ["(", "a**b(", "[a", "\\", "(?P<", "(?=a)"] {
             assert!(compile(pattern).is_err(), "{pattern}");
         }
         assert_eq!(compile("(?=a)").unwrap_err(), "look-around, including look-ahead and look-behind, is not supported");

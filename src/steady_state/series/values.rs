@@ -122,9 +122,9 @@ fn step(before: u64, bits: u64) -> Option<u64> {
 
 #[expect(clippy::cast_possible_truncation, reason = "what does not come back the same is refused")]
 fn whole(bits: u64) -> Option<i64> {
-    const EXACT: i64 = 1 << 53;
+    const EXACT: u64 = 1 << 53;
     let number = f64::from_bits(bits) as i64;
-    (number.abs() <= EXACT && real(number).to_bits() == bits).then_some(number)
+    (number.unsigned_abs() <= EXACT && real(number).to_bits() == bits).then_some(number)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "up to 2^53 there is none")]
@@ -248,6 +248,6 @@ mod tests {
         (0..64).for_each(|slot| values.push(slot, 1234.5));
         assert_eq!(values.codes.len(), 1 + 3 + 1);
         (64..128).for_each(|slot| values.push(slot, f64::from(slot)));
-        assert_eq!(values.codes.len(), 1 + 3 + 1 + (1 + 8) + 63 * 2);
+        assert_eq!(values.codes.len(), 1 + 3 + 1 + (1 + 3) + 63 * 2);
     }
 }
