@@ -13,11 +13,13 @@ mod quantile;
 mod range;
 mod tokens;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
 use super::series::{Labels, Selector, Store};
 use crate::manifest::Position;
+pub use plan::Need;
 use plan::Plan;
 
 /// The longest expression, in bytes.
@@ -97,25 +99,23 @@ impl Query {
         evaluate::Evaluation::new(store, at).value(&self.plan)
     }
 
-    /// Which series it needs.
-    pub fn selectors(&self) -> Vec<&Selector> {
-        let mut selectors = Vec::new();
-        self.plan.selectors(&mut |selector, _| selectors.push(selector));
-        selectors
+    /// What it needs, in the order of its text.
+    pub fn needs(&self) -> Vec<Need<'_>> {
+        let mut needs = Vec::new();
+        self.plan.selectors(&mut |need| needs.push(need));
+        needs
     }
 
     /// How many milliseconds it looks back: what a store must keep beside the last value of each series.
     pub fn window(&self) -> i64 {
-        let mut window = 0;
-        self.plan.selectors(&mut |_, back| window = window.max(back));
-        window
+        self.needs().iter().map(|need| need.back).max().unwrap_or_default()
     }
 }
 
 /// Which metrics some queries need, to pass over all others while a scrape is read.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    names: std::collections::HashSet<String>,
+    names: HashSet<String>,
     /// Those that do not name one metric.
     others: Vec<Selector>,
 }
@@ -124,10 +124,10 @@ impl Wanted {
     /// What `queries` need.
     pub fn new<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Self {
         let mut wanted = Self::default();
-        for selector in queries.into_iter().flat_map(Query::selectors) {
-            match selector.name() {
+        for need in queries.into_iter().flat_map(Query::needs) {
+            match need.selector.name() {
                 Some(name) => drop(wanted.names.insert(name.to_owned())),
-                None => wanted.others.push(selector.clone()),
+                None => wanted.others.push(need.selector.clone()),
             }
         }
         wanted

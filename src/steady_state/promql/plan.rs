@@ -40,12 +40,14 @@ impl Plan {
         }
     }
 
-    /// Calls `with` for each selector, with how many milliseconds before the moment of the evaluation it looks.
-    pub(super) fn selectors<'p>(&'p self, with: &mut impl FnMut(&'p Selector, i64)) {
+    /// Calls `with` for each selector.
+    pub(super) fn selectors<'p>(&'p self, with: &mut impl FnMut(Need<'p>)) {
         match self {
             Self::Number(_) | Self::Time => {}
-            Self::Select { selector, offset } => with(selector, *offset),
-            Self::Range { selector, range, offset, .. } => with(selector, range.saturating_add(*offset)),
+            Self::Select { selector, offset } => with(Need { selector, back: *offset, counter: false }),
+            Self::Range { function, selector, range, offset } => {
+                with(Need { selector, back: range.saturating_add(*offset), counter: function.is_of_counters() });
+            }
             Self::Map { of, .. } | Self::Scalar(of) | Self::Vector(of) => of.selectors(with),
             Self::Clamp { of, least, most } => {
                 of.selectors(with);
@@ -67,6 +69,17 @@ impl Plan {
             }
         }
     }
+}
+
+/// What an expression needs of the series of a selector.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'p> {
+    /// Which series.
+    pub selector: &'p Selector,
+    /// How many milliseconds it looks back.
+    pub back: i64,
+    /// Whether it takes them for counters, which get smaller only when their application starts anew.
+    pub counter: bool,
 }
 
 /// Functions of the values within a range.
@@ -106,6 +119,10 @@ impl RangeFunction {
         ("last_over_time", Self::Last),
         ("present_over_time", Self::Present),
     ];
+
+    const fn is_of_counters(self) -> bool {
+        matches!(self, Self::Rate | Self::Increase | Self::Irate | Self::Resets)
+    }
 }
 
 /// Functions of one value.

@@ -1,5 +1,7 @@
 //! What a query says about the labels of the series that it wants.
 
+use std::fmt;
+
 use regex::Regex;
 
 use super::labels::{Labels, NAME};
@@ -16,8 +18,8 @@ pub struct Matcher {
 enum Test {
     Is(String),
     IsNot(String),
-    Matches(Regex),
-    MatchesNot(Regex),
+    Matches(String, Regex),
+    MatchesNot(String, Regex),
 }
 
 impl Matcher {
@@ -33,20 +35,20 @@ impl Matcher {
 
     /// `name=~"pattern"`; fails with the reason if the pattern cannot be had.
     pub fn matches(name: &str, pattern: &str) -> Result<Self, String> {
-        Ok(Self { name: name.to_owned(), test: Test::Matches(pattern::compile(pattern)?) })
+        Ok(Self { name: name.to_owned(), test: Test::Matches(pattern.to_owned(), pattern::compile(pattern)?) })
     }
 
     /// `name!~"pattern"`; fails with the reason if the pattern cannot be had.
     pub fn matches_not(name: &str, pattern: &str) -> Result<Self, String> {
-        Ok(Self { name: name.to_owned(), test: Test::MatchesNot(pattern::compile(pattern)?) })
+        Ok(Self { name: name.to_owned(), test: Test::MatchesNot(pattern.to_owned(), pattern::compile(pattern)?) })
     }
 
     fn accepts(&self, value: &str) -> bool {
         match &self.test {
             Test::Is(wanted) => value == wanted,
             Test::IsNot(unwanted) => value != unwanted,
-            Test::Matches(regex) => regex.is_match(value),
-            Test::MatchesNot(regex) => !regex.is_match(value),
+            Test::Matches(_, regex) => regex.is_match(value),
+            Test::MatchesNot(_, regex) => !regex.is_match(value),
         }
     }
 }
@@ -91,6 +93,29 @@ impl Selector {
     }
 }
 
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, value) = match &self.test {
+            Test::Is(value) => ("=", value),
+            Test::IsNot(value) => ("!=", value),
+            Test::Matches(pattern, _) => ("=~", pattern),
+            Test::MatchesNot(pattern, _) => ("!~", pattern),
+        };
+        write!(f, "{}{sign}{value:?}", self.name)
+    }
+}
+
+/// As in an expression: `name{label="value"}`.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or_default())?;
+        for (at, matcher) in self.matchers.iter().enumerate() {
+            write!(f, "{}{matcher}", if at == 0 { "{" } else { ", " })?;
+        }
+        f.write_str(if self.matchers.is_empty() { "" } else { "}" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +148,8 @@ mod tests {
         assert_eq!(named.name(), Some("up"));
         assert!(named.wants("up") && !named.wants("upper"));
         let any = Selector::new(None, vec![Matcher::matches(NAME, "a|b").unwrap(), Matcher::is("a", "1")]);
+        assert_eq!(any.to_string(), "{__name__=~\"a|b\", a=\"1\"}");
+        assert_eq!((named.to_string(), Selector::new(Some("x".into()), vec![]).to_string()), ("up{a=\"1\"}".into(), "x".into()));
         assert!(any.wants("a") && any.wants("b") && !any.wants("c"));
     }
 }
