@@ -80,6 +80,11 @@ actions! {
     Follow,
     Previous,
     Container,
+    // On the steady state.
+    SteadyState,
+    Dashboard,
+    Shorter,
+    Longer,
     // In a popup.
     Confirm,
     Cancel,

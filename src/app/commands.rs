@@ -13,6 +13,10 @@ pub enum Run {
     Context,
     /// Launches the experiments of a file.
     Apply,
+    /// Shows a dashboard.
+    Dashboard,
+    /// Says on which port pods serve their metrics.
+    Port,
     /// Writes the recording.
     Dump,
     /// Another theme.
@@ -56,6 +60,20 @@ pub const COMMANDS: &[Command] = &[
     reads("nodes", &["no", "node"], "", "Nodes and pods, on the nodes", Run::Nodes),
     reads("experiments", &["exp", "chaos"], "", "All experiments", Run::Action(Action::Experiments)),
     reads("templates", &["tpl"], "", "Files to start from", Run::Action(Action::Templates)),
+    reads(
+        "dashboard",
+        &["metrics"],
+        "[NAME|FILE]",
+        "What the application measures, as this dashboard shows it",
+        Run::Dashboard,
+    ),
+    reads(
+        "port",
+        &[],
+        "NUMBER",
+        "The port on which the pods of the dashboard serve their metrics",
+        Run::Port,
+    ),
     reads("errors", &["history"], "", "What went wrong so far", Run::Action(Action::Errors)),
     reads("settings", &["set"], "", "Theme, colours, characters, mouse", Run::Action(Action::Settings)),
     reads("ns", &["namespace"], "[NAME|all]", "Show one namespace, or all", Run::Namespace),

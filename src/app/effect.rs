@@ -1,9 +1,13 @@
 //! What the console asks the outside for. The loop does it in tasks of its own; answers come back as events.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::settings::Settings;
+use crate::steady_state::board::Board;
+use crate::steady_state::discovery::Endpoint;
 
 /// Something to be done outside of the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +25,8 @@ pub enum Effect {
     Cancel(Slot),
     /// Change something in the cluster.
     Do(Deed),
+    /// Measure this from now on, instead of what was measured before; nothing without it.
+    Measure(Option<Box<Measurement>>),
     /// Put a text into the clipboard.
     Copy(String),
     /// Take the mouse, or leave it to the terminal.
@@ -41,6 +47,21 @@ pub enum Effect {
     Quit,
 }
 
+/// What is measured: the panels, and the pods that are asked.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// The panels.
+    pub board: Arc<Board>,
+    /// The pods.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl PartialEq for Measurement {
+    fn eq(&self, other: &Self) -> bool {
+        self.board.dashboard() == other.board.dashboard() && self.endpoints == other.endpoints
+    }
+}
+
 /// What a load is for; each slot waits for one answer at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +74,8 @@ pub enum Slot {
     Plan,
     /// What can be chosen.
     Choice,
+    /// A file with a dashboard.
+    Dashboard,
 }
 
 /// An object of the cluster.
@@ -110,6 +133,11 @@ pub enum Request {
         path: String,
         /// The namespace of objects that name none.
         namespace: Option<String>,
+    },
+    /// A file with a dashboard.
+    Dashboard {
+        /// Its path.
+        path: String,
     },
     /// The contexts of the kubeconfig.
     Contexts,

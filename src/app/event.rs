@@ -10,6 +10,7 @@ use super::world::World;
 use crate::report::Happening;
 use crate::report::Trouble;
 use crate::report::plan::Report;
+use crate::steady_state::frame::Frame;
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +70,8 @@ pub enum Event {
         /// What the API server made of it.
         outcome: Result<String, Trouble>,
     },
+    /// The application was measured.
+    Measured(Box<Frame>),
     /// The loop has something to say.
     Noted {
         /// How bad it is.
@@ -97,6 +100,13 @@ pub enum Loaded {
         /// One report for each experiment in it.
         reports: Vec<Report>,
     },
+    /// A file with a dashboard.
+    Dashboard {
+        /// Its path.
+        path: String,
+        /// The file.
+        text: String,
+    },
     /// What happened to an experiment, oldest first.
     Timeline {
         /// The experiment.
@@ -120,6 +130,10 @@ impl Event {
             Self::Changed(batch) => 1 + batch.len(),
             Self::Loaded { outcome: Ok(Loaded::Lines(lines)), .. } => 1 + lines.len() / 4,
             Self::Loaded { outcome: Ok(Loaded::Text(text)), .. } => 1 + text.len() / 400,
+            Self::Measured(frame) => {
+                let lines = frame.panels.iter().filter_map(|panel| panel.lines.as_ref().ok());
+                1 + lines.map(Vec::len).sum::<usize>() / 2
+            }
             _ => 1,
         }
     }

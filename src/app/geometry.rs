@@ -114,6 +114,7 @@ pub fn panes(state: &State) -> Vec<(Pane, Area)> {
         Screen::Cluster => cluster(state, body),
         Screen::Experiments => beside(body, Pane::Experiments),
         Screen::Templates => beside(body, Pane::Templates),
+        Screen::SteadyState => vec![(Pane::Panels, body)],
         Screen::Run => run(state, body),
         Screen::Pager => vec![(Pane::Text, body)],
         Screen::Help => vec![(Pane::Help, body)],

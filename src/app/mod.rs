@@ -24,6 +24,7 @@ pub mod key;
 pub mod keymap;
 pub mod list;
 pub mod look;
+pub mod measure;
 pub mod notice;
 pub mod popup;
 pub mod questions;

@@ -110,6 +110,8 @@ pub enum Purpose {
     Namespace,
     /// The context of the kubeconfig.
     Context,
+    /// The dashboard that is shown.
+    Dashboard,
     /// The container whose logs are shown.
     Container,
 }

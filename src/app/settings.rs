@@ -22,6 +22,9 @@ pub struct Settings {
     /// Whether the console takes the mouse, as it does without it; off lets the terminal mark text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mouse: Option<bool>,
+    /// The dashboard that opens by itself: `movies`, `none`; whatever fits the pods without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<String>,
     /// Other keys for actions: `halt: [ctrl-x]`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, Vec<String>>,

@@ -7,6 +7,7 @@ use super::effect::{ObjectRef, Slot};
 use super::input::Input;
 use super::key::Key;
 use super::keymap::{Keymap, Scope};
+use super::measure::Measure;
 use super::notice::{Notices, Severity};
 use super::popup::Popup;
 use super::screens::cluster::{self, Cluster};
@@ -16,6 +17,7 @@ use super::screens::help::{self, Help};
 use super::screens::pager::{Content, Pager};
 use super::screens::run::{self, Run};
 use super::screens::settings::{self, SettingsScreen};
+use super::screens::steady_state::SteadyState;
 use super::screens::templates::{self, Templates};
 use super::screens::{Pane, Screen};
 use super::settings::{Look, Settings};
@@ -108,6 +110,10 @@ pub struct State {
     pub experiments: Experiments,
     /// Files to start from.
     pub templates: Templates,
+    /// What is measured of the application.
+    pub measure: Measure,
+    /// How that is shown.
+    pub steady_state: SteadyState,
     /// One experiment.
     pub run: Run,
     /// A text.
@@ -158,6 +164,8 @@ impl Default for State {
             cluster: Cluster::default(),
             experiments: Experiments::default(),
             templates: Templates::default(),
+            measure: Measure::default(),
+            steady_state: SteadyState::default(),
             run: Run::default(),
             pager: Pager::default(),
             help: Help::default(),
@@ -187,6 +195,7 @@ impl State {
             Screen::Cluster => self.cluster.focus,
             Screen::Experiments => Pane::Experiments,
             Screen::Templates => Pane::Templates,
+            Screen::SteadyState => Pane::Panels,
             Screen::Run => self.run.focus,
             Screen::Pager => Pane::Text,
             Screen::Help => Pane::Help,
@@ -235,7 +244,7 @@ impl State {
             Screen::Help => help::refresh(self),
             Screen::Settings => settings::refresh(self),
             Screen::Errors => errors::refresh(self),
-            Screen::Pager => {}
+            Screen::Pager | Screen::SteadyState => {}
         }
     }
 
@@ -287,7 +296,7 @@ impl State {
     pub fn next_wake(&self) -> Timestamp {
         let after = |time: SignedDuration| self.now.saturating_add(time).unwrap_or(Timestamp::MAX);
         let second = SignedDuration::from_secs(1);
-        let counts_down = self.banner_lines() > 0 || self.is_loading();
+        let counts_down = self.banner_lines() > 0 || self.is_loading() || self.measure.is_unsettled;
         let mut wakes = vec![after(if counts_down { second } else { AGES })];
         if !self.pending.is_empty() {
             wakes.push(self.pending_since.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX));
@@ -323,6 +332,12 @@ impl State {
         match self.screen {
             Screen::Run => self.run.experiment.as_deref(),
             Screen::Experiments => self.experiments.list.current().map(|row| &*row.object),
+            // Where one fault alone is on, there is no doubt which is meant.
+            Screen::SteadyState => {
+                let mut active = self.experiments.all.iter().filter(|row| row.is_active());
+                let only = active.next().filter(|_| active.next().is_none())?;
+                Some(&only.object)
+            }
             _ => None,
         }
     }
@@ -341,6 +356,7 @@ impl State {
             Screen::Help => self.help.list.current().is_some(),
             Screen::Errors => self.errors.list.current().is_some(),
             Screen::Settings => true,
+            Screen::SteadyState => self.measure.dashboard.is_some(),
             _ => self.current().is_some(),
         };
         if is_there { Ok(()) } else { Err("nothing is selected") }

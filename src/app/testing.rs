@@ -13,6 +13,8 @@ use super::store::{Batch, Delta, Experiment, HaltRow, Link, NodeRow, Part, PodRo
 use super::update;
 use crate::api::{Halt, HaltSpec};
 use crate::report::Trouble;
+use crate::steady_state::dashboard::{Dashboard, Panel, Query, Scrape, Unit, Via};
+use crate::steady_state::frame::{Frame, Line, PanelFrame, Target};
 
 /// A console, its clock, and everything that it has asked for.
 pub struct Console {
@@ -27,6 +29,74 @@ impl Default for Console {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Nine panels, of which the first and the fourth have a line for each path.
+fn dashboard() -> Dashboard {
+    let titles = [
+        ("Requests per second", Unit::PerSecond),
+        ("Errors per second", Unit::PerSecond),
+        ("Total requests per minute", Unit::PerMinute),
+        ("Average response time", Unit::Seconds),
+        ("Request duration p50", Unit::Seconds),
+        ("Request duration p90", Unit::Seconds),
+        ("Requests under 100 ms", Unit::Ratio),
+        ("Memory usage", Unit::Bytes),
+        ("CPU usage", Unit::Cores),
+    ];
+    let panels = titles.map(|(title, unit)| {
+        let expr = "sum(rate(http_requests_total[1m])) by (path)".to_owned();
+        Panel { title: title.to_owned(), unit, queries: vec![Query { expr, legend: None }] }
+    });
+    let scrape = Scrape {
+        namespaces: vec!["default".to_owned()],
+        labels: [("app".to_owned(), "server-app".to_owned())].into(),
+        port: Some(8080),
+        path: "/metrics".to_owned(),
+        via: Via::Proxy,
+    };
+    Dashboard { title: "Movies server".to_owned(), scrape, panels: panels.into() }
+}
+
+/// What the dashboard shows so many seconds after noon.
+fn frame(second: i64) -> Frame {
+    let line = |name: &str, value: f64| Line {
+        query: 0,
+        labels: [("path".to_owned(), name.to_owned())].into(),
+        name: name.to_owned(),
+        value,
+    };
+    let paths = ["/", "/message1", "/message2", "/message3", "/movies"];
+    // A little unrest, the same each time.
+    let unrest = |number: usize| {
+        let number = i64::try_from(number).unwrap_or(0);
+        f64::from(i32::try_from((second * 7 + number * 13).rem_euclid(10)).unwrap_or(0)) / 100.0
+    };
+    let is_slow = second > -10;
+    let by_path = |of: &dyn Fn(&str, f64) -> f64| {
+        paths.iter().enumerate().map(|(number, path)| line(path, of(path, 1.0 + unrest(number)))).collect()
+    };
+    let slow = |path: &str| is_slow && path == "/movies";
+    let time = |path: &str, unrest: f64| {
+        unrest * if path == "/movies" { 0.001_85 + f64::from(u8::from(slow(path))) * 0.15 } else { 0.000_11 }
+    };
+    let pods = ["server-app-698785988d-6xszv", "server-app-698785988d-bnq84"];
+    let by_pod = |value: f64| pods.iter().map(|pod| line(pod, value)).collect::<Vec<_>>();
+    let panels = vec![
+        Ok(by_path(&|path, unrest| unrest * if slow(path) { 4.0 } else { 110.0 })),
+        Ok(vec![line("errors", 0.0)]),
+        Ok(vec![line("200", if is_slow { 900.0 } else { 33_000.0 })]),
+        Ok(by_path(&time)),
+        Ok(by_path(&time)),
+        Ok(by_path(&|path, unrest| 1.5 * time(path, unrest))),
+        Ok(by_path(&|path, _| if slow(path) { 0.0 } else { 1.0 })),
+        Ok(by_pod(12_400_000.0)),
+        Ok(by_pod(if is_slow { 0.02 } else { 0.12 })),
+    ];
+    let panels = panels.into_iter().map(|lines| PanelFrame { lines, omitted: 0, note: None }).collect();
+    let targets = pods.map(|pod| Target { pod: format!("default/{pod}"), answer: Ok(124), complaint: None });
+    let at = Timestamp::from_second(NOON + second).unwrap_or_default();
+    Frame { at, panels, targets: targets.into() }
 }
 
 /// The noon at which every test begins.
@@ -146,6 +216,16 @@ impl Console {
             "machine3",
             &[("server-app-698785988d-bnq84", false), ("mongo-596c7bf7bd-tkwpx", true)],
         ))
+    }
+
+    /// The tutorial's dashboard, measured for so many seconds: `/movies` takes 150 ms longer in the last ten.
+    pub fn with_measurements(&mut self, seconds: i64) -> &mut Self {
+        "movies".clone_into(&mut self.state.measure.name);
+        self.state.measure.dashboard = Some(Arc::new(dashboard()));
+        for second in 1 - seconds..=0 {
+            self.happen(Event::Measured(Box::new(frame(second))));
+        }
+        self
     }
 
     /// What the console asked for last comes, or cannot be had.

@@ -82,6 +82,10 @@ impl Fetch {
                 let text = read_file(&path).await?;
                 self.plan(text, namespace).await
             }
+            Request::Dashboard { path } => {
+                let text = read_file(&path).await?;
+                Ok(Loaded::Dashboard { path, text })
+            }
             Request::Contexts => self.contexts(),
             Request::Logs { .. } => Ok(Loaded::End),
         }

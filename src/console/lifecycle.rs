@@ -96,6 +96,7 @@ fn first_state(options: &Options) -> (State, Option<Trouble>) {
         colors: wanted.depth.or(on_disk.colors),
         charset: wanted.charset.or(on_disk.charset),
         mouse: wanted.mouse.or(on_disk.mouse),
+        dashboard: on_disk.dashboard.clone(),
         keys: on_disk.keys.clone(),
     };
     let variable = |name: &str| std::env::var(name).ok();
@@ -269,6 +270,7 @@ impl Loop {
             Effect::Load { slot, ticket, request } => self.session.load(slot, ticket, request),
             Effect::Cancel(slot) => self.session.cancel(slot),
             Effect::Do(deed) => self.session.perform(deed),
+            Effect::Measure(measurement) => self.session.measure(measurement.map(|measurement| *measurement)),
             Effect::Copy(text) => {
                 if let Err(error) = self.screen.copy(&text) {
                     self.say(Severity::Error, Trouble::new(format!("not copied: {error}")));

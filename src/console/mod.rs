@@ -10,6 +10,7 @@ mod fetch;
 mod files;
 mod input;
 mod lifecycle;
+mod measure;
 mod pulse;
 mod session;
 mod slots;

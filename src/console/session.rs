@@ -16,9 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use super::deeds;
 use super::fetch::Fetch;
+use super::measure::Measuring;
 use super::slots::Slots;
 use super::watch::Watches;
-use crate::app::effect::{Deed, Request, Slot};
+use crate::app::effect::{Deed, Measurement, Request, Slot};
 use crate::app::event::Event;
 use crate::report::Trouble;
 
@@ -34,6 +35,7 @@ pub(super) struct Session {
     cancel: CancellationToken,
     waiting: HashMap<Slot, CancellationToken>,
     watches: CancellationToken,
+    measuring: Option<Measuring>,
     /// Where the watches leave what changed.
     pub(super) slots: Arc<Slots>,
 }
@@ -55,6 +57,7 @@ impl Session {
             watches: cancel.child_token(),
             cancel,
             waiting: HashMap::new(),
+            measuring: None,
             slots: Arc::default(),
         };
         session.watch();
@@ -99,6 +102,18 @@ impl Session {
         }
     }
 
+    /// Measures this from now on.
+    pub(super) fn measure(&mut self, measurement: Option<Measurement>) {
+        let Some(measurement) = measurement else {
+            self.measuring = None;
+            return;
+        };
+        if !self.measuring.as_ref().is_some_and(|measuring| measuring.turn_to(&measurement)) {
+            let (client, events) = (self.client.clone(), self.events.clone());
+            self.measuring = Some(Measuring::start(measurement, client, events, &self.tasks, &self.cancel));
+        }
+    }
+
     /// Changes the cluster.
     pub(super) fn perform(&self, deed: Deed) {
         let (client, events) = (self.client.clone(), self.events.clone());
@@ -117,6 +132,7 @@ impl Session {
     pub(super) async fn end(self) {
         self.cancel.cancel();
         self.tasks.close();
+        drop(self.measuring);
         // Who answers nobody is not waited for: the queue of events may be full.
         drop(self.events);
         if tokio::time::timeout(PATIENCE, self.tasks.wait()).await.is_err() {

@@ -87,6 +87,13 @@ impl Board {
         Ok(Self { dashboard, queries, wanted })
     }
 
+    /// The same for pods that serve their metrics on this port, whatever the file says.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.dashboard.scrape.port = Some(port);
+        self
+    }
+
     /// The file's content.
     pub const fn dashboard(&self) -> &Dashboard {
         &self.dashboard

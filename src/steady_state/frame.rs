@@ -11,10 +11,24 @@ use serde::{Deserialize, Serialize};
 pub struct Frame {
     /// The moment, on the console's clock.
     pub at: Timestamp,
-    /// One for each panel of the dashboard, in its order: its lines, or why there are none.
-    pub panels: Vec<Result<Vec<Line>, String>>,
+    /// One for each panel of the dashboard, in its order.
+    pub panels: Vec<PanelFrame>,
     /// The pods that were asked.
     pub targets: Vec<Target>,
+}
+
+/// What one panel shows at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PanelFrame {
+    /// Its lines, or why they cannot be worked out.
+    pub lines: Result<Vec<Line>, String>,
+    /// How many lines there are beside these: nobody tells more apart.
+    #[serde(default)]
+    pub omitted: usize,
+    /// What is to be known of it: what it needs and nobody tells, or what began anew.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// One line of a panel at one moment.
@@ -40,6 +54,9 @@ pub struct Target {
     pub pod: String,
     /// How many samples its last answer held, or why there was none, with what cures it.
     pub answer: Result<usize, String>,
+    /// What is wrong with an answer of which the rest was read.
+    #[serde(default)]
+    pub complaint: Option<String>,
 }
 
 /// Numbers that JSON has no word for are written as text.

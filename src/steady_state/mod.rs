@@ -9,6 +9,8 @@ pub mod dashboard;
 pub mod discovery;
 pub mod exposition;
 pub mod frame;
+pub mod monitor;
 pub mod promql;
 pub mod scrape;
 pub mod series;
+pub mod unit;

@@ -56,6 +56,13 @@ impl Canvas<'_> {
         end - x
     }
 
+    /// Draws one glyph of ours, which is one column wide, into a cell.
+    pub fn put(&mut self, x: u16, y: u16, symbol: &str, style: Style) {
+        if let Some(cell) = self.buffer.cell_mut((x, y)) {
+            cell.set_symbol(symbol).set_style(style);
+        }
+    }
+
     /// Draws pieces of text one behind the other; what they say nothing about looks like `base`.
     pub fn spans(&mut self, x: u16, y: u16, width: u16, spans: &[Span], base: Role) -> u16 {
         let mut used = 0;

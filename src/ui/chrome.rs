@@ -86,9 +86,17 @@ fn subject(state: &State) -> Option<String> {
     match state.screen {
         Screen::Cluster => state.cluster.node.clone(),
         Screen::Run => state.run.experiment.as_ref().map(|experiment| experiment.name()),
+        Screen::SteadyState => steady_state(state),
         Screen::Help => Some(state.help.of.title().to_owned()),
         _ => None,
     }
+}
+
+/// The panel that is large, or the dashboard.
+fn steady_state(state: &State) -> Option<String> {
+    let dashboard = state.measure.dashboard.as_ref()?;
+    let panel = dashboard.panels.get(state.steady_state.panel).filter(|_| state.steady_state.large);
+    Some(panel.map_or_else(|| state.measure.name.clone(), |panel| panel.title.clone()))
 }
 
 fn columns(text: &str) -> u16 {

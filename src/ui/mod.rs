@@ -68,6 +68,7 @@ fn draw_pane(state: &State, pane: Pane, canvas: &mut Canvas<'_>, area: Area) {
         Pane::Summary => screens::run::summary(state, canvas, area),
         Pane::Targets => screens::run::targets(state, canvas, area),
         Pane::Timeline => screens::run::timeline(state, canvas, area),
+        Pane::Panels => screens::steady_state::panels(state, canvas, area),
         Pane::Text => screens::pager::text(state, canvas, area),
         Pane::Help => screens::help::list(state, canvas, area),
         Pane::Settings => screens::settings::list(state, canvas, area),

@@ -59,6 +59,7 @@ const CONSOLE: &[&str] = &["api", "app", "experiment", "manifest", "network", "r
 
 /// A buffer of cells, how wide text is in it, and what is shown of objects.
 const DRAWING: &[&str] = &[
+    "jiff::SignedDuration",
     "jiff::Timestamp",
     "kube::api::DynamicObject",
     "ratatui",

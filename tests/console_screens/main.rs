@@ -46,4 +46,17 @@ macro_rules! pages {
     };
 }
 
-pages!(cluster, experiments, templates, run, pager, logs, help, settings, errors, popups, banners);
+pages!(
+    cluster,
+    experiments,
+    templates,
+    run,
+    pager,
+    logs,
+    help,
+    steady_state,
+    settings,
+    errors,
+    popups,
+    banners
+);

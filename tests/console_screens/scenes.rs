@@ -329,6 +329,7 @@ pub(crate) fn pages() -> Vec<Page> {
                 ),
             ],
         },
+        Page { name: "steady_state", scenes: steady_state() },
         Page { name: "settings", scenes: settings() },
         Page { name: "errors", scenes: errors() },
         popups(),
@@ -359,11 +360,46 @@ fn cluster() -> Vec<(&'static str, Console)> {
     cluster
 }
 
+fn steady_state() -> Vec<(&'static str, Console)> {
+    let measured = |keys: &str| {
+        with(normal(), |console| {
+            console.with_delay().with_measurements(90).press("4").press(keys);
+        })
+    };
+    let mut scenes = vec![
+        (
+            "no dashboard",
+            with(normal(), |console| {
+                console.press("4 D j j j j j enter");
+            }),
+        ),
+        ("while a fault is on", measured("j")),
+        ("one panel", measured("j enter j j j j")),
+        ("memory, half a minute", measured("j j h enter z z")),
+        ("in the past", measured("z z [")),
+        ("choosing a dashboard", measured("D")),
+        ("details", measured("d")),
+    ];
+    scenes.push((
+        "a pod that does not answer, in ASCII without colours",
+        with(normal(), |console| {
+            console.with_delay().with_measurements(90);
+            (console.state.look.charset, console.state.look.theme) = (Charset::Ascii, ThemeName::Mono);
+            let why = "nothing listens on port 8080";
+            for target in console.state.measure.targets.iter_mut().take(1) {
+                target.answer = Err(why.to_owned());
+            }
+            console.press("4 enter");
+        }),
+    ));
+    scenes
+}
+
 fn settings() -> Vec<(&'static str, Console)> {
     let mut settings = vec![(
         "normal",
         with(normal(), |console| {
-            console.press("5");
+            console.press("6");
         }),
     )];
     settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
@@ -371,7 +407,7 @@ fn settings() -> Vec<(&'static str, Console)> {
             theme.name(),
             with(normal(), |console| {
                 console.state.look.theme = theme;
-                console.press("5");
+                console.press("6");
             }),
         )
     }));
@@ -383,7 +419,7 @@ fn errors() -> Vec<(&'static str, Console)> {
         (
             "nothing",
             with(normal(), |console| {
-                console.press("4");
+                console.press("5");
             }),
         ),
         (
@@ -396,7 +432,7 @@ fn errors() -> Vec<(&'static str, Console)> {
                 console.wait(90_000);
                 let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
                 console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
-                console.press("esc 4");
+                console.press("esc 5");
             }),
         ),
     ]

@@ -252,7 +252,7 @@ fn a_killed_console_and_a_silent_api_server_are_survived() {
 }
 
 /// The keys of a session that sees everything once, and what is on the screen then.
-const SESSION: [(&str, &str); 27] = [
+const SESSION: [(&str, &str); 28] = [
     ("3", "WHAT IT DOES"),
     ("j", ""),
     ("j", ""),
@@ -275,8 +275,9 @@ const SESSION: [(&str, &str); 27] = [
     ("enter", "apiVersion"),
     ("1", "machine1"),
     ("2", "experiments"),
-    ("4", "errors"),
-    ("5", "settings"),
+    ("4", "steady state"),
+    ("5", "errors"),
+    ("6", "settings"),
     ("?", "help"),
     ("/", "~fuzzy"),
     ("n", "/n"),

@@ -23,6 +23,7 @@ pub enum Scope {
     Cluster,
     Experiments,
     Templates,
+    SteadyState,
     Run,
     Pager,
     Help,
@@ -33,12 +34,13 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Global,
         Self::List,
         Self::Cluster,
         Self::Experiments,
         Self::Templates,
+        Self::SteadyState,
         Self::Run,
         Self::Pager,
         Self::Errors,
@@ -55,6 +57,7 @@ impl Scope {
             Self::Cluster => "Nodes and pods",
             Self::Experiments => "Experiments",
             Self::Templates => "Templates",
+            Self::SteadyState => "Steady state",
             Self::Run => "One experiment",
             Self::Pager => "Texts and logs",
             Self::Help => "Help",
@@ -251,7 +254,7 @@ impl Keymap {
 /// Whether the scopes are asked together.
 fn meet(one: Scope, other: Scope) -> bool {
     let is_screen = |scope| !matches!(scope, Scope::Global | Scope::List | Scope::Popup);
-    let is_list = |scope| is_screen(scope) && scope != Scope::Pager;
+    let is_list = |scope| is_screen(scope) && !matches!(scope, Scope::Pager | Scope::SteadyState);
     match (one, other) {
         _ if one == other => true,
         (Scope::Popup, _) | (_, Scope::Popup) => false,

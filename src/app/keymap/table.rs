@@ -92,8 +92,10 @@ pub const BINDINGS: &[Binding] = &[
     key(A::Experiments, &["2", "g e"], S::Global, G::Screens, "Experiments").footer(40, "experiments"),
     key(A::Templates, &["3", "g t"], S::Global, G::Screens, "Templates of experiments")
         .footer(39, "templates"),
-    key(A::Errors, &["4", "g h"], S::Global, G::Screens, "What went wrong so far, and what cures it"),
-    key(A::Settings, &["5", "g s"], S::Global, G::Screens, "Theme, colours, characters, mouse"),
+    key(A::SteadyState, &["4", "g m"], S::Global, G::Screens, "What the application measures of itself")
+        .footer(38, "steady state"),
+    key(A::Errors, &["5", "g h"], S::Global, G::Screens, "What went wrong so far, and what cures it"),
+    key(A::Settings, &["6", "g s"], S::Global, G::Screens, "Theme, colours, characters, mouse"),
     key(A::Namespace, &["n"], S::Global, G::General, "Choose a namespace, or all").footer(15, "namespace"),
     key(A::Context, &["g x"], S::Global, G::General, "Choose another context of the kubeconfig"),
     key(
@@ -165,6 +167,74 @@ pub const BINDINGS: &[Binding] = &[
         .dangerous()
         .footer(71, "launch")
         .when(State::has_row),
+    // The steady state.
+    key(A::Open, &["enter"], S::SteadyState, G::Objects, "The selected panel large")
+        .footer(70, "large")
+        .when(State::has_row),
+    key(
+        A::Left,
+        &["h", "left"],
+        S::SteadyState,
+        G::Moving,
+        "The panel on the left; of a large one, back in time",
+    ),
+    key(
+        A::Right,
+        &["l", "right"],
+        S::SteadyState,
+        G::Moving,
+        "The panel on the right; of a large one, on in time",
+    ),
+    key(
+        A::Down,
+        &["j", "down", "tab"],
+        S::SteadyState,
+        G::Moving,
+        "The panel below; of a large one, the next line",
+    ),
+    key(
+        A::Up,
+        &["k", "up", "shift-tab"],
+        S::SteadyState,
+        G::Moving,
+        "The panel above; of a large one, the line before",
+    ),
+    key(A::PageUp, &["pageup", "ctrl-b", "["], S::SteadyState, G::Moving, "Back in time"),
+    key(A::PageDown, &["pagedown", "ctrl-f", "]"], S::SteadyState, G::Moving, "On in time"),
+    key(A::First, &["g g", "home"], S::SteadyState, G::Moving, "To the oldest that is kept"),
+    key(A::Last, &["G", "end"], S::SteadyState, G::Moving, "To now"),
+    key(A::Shorter, &["z"], S::SteadyState, G::Moving, "Show less time").footer(52, "zoom"),
+    key(A::Longer, &["Z"], S::SteadyState, G::Moving, "Show more time"),
+    key(A::Dashboard, &["D"], S::SteadyState, G::Objects, "Choose a dashboard").footer(60, "dashboard"),
+    key(
+        A::Describe,
+        &["d"],
+        S::SteadyState,
+        G::Objects,
+        "Which pods are asked, how each answers, and the expressions",
+    )
+    .footer(59, "details")
+    .when(State::has_row),
+    key(A::Pause, &["p"], S::SteadyState, G::Faults, "Pause the one fault that is on")
+        .dangerous()
+        .footer(66, "pause")
+        .when(State::can_pause),
+    key(A::Resume, &["r"], S::SteadyState, G::Faults, "Resume the one experiment that is on")
+        .dangerous()
+        .footer(65, "resume")
+        .when(State::can_resume),
+    key(A::Stop, &["S"], S::SteadyState, G::Faults, "Stop the one experiment that is on")
+        .dangerous()
+        .footer(67, "stop")
+        .when(State::can_stop),
+    key(A::TurnUp, &["+"], S::SteadyState, G::Faults, "Turn the one fault up")
+        .dangerous()
+        .footer(64, "up")
+        .when(State::can_turn),
+    key(A::TurnDown, &["-"], S::SteadyState, G::Faults, "Turn the one fault down")
+        .dangerous()
+        .footer(63, "down")
+        .when(State::can_turn),
     // One experiment.
     key(A::Pause, &["p"], S::Run, G::Faults, "Pause: undo the fault, keep the remaining time")
         .dangerous()

@@ -85,6 +85,7 @@ pub(in crate::app) fn take_stock(state: &mut State) {
     let all = state.data.all_experiments().map(row).collect();
     state.experiments.all = all;
     state.experiments.second = state.now.as_second();
+    crate::app::measure::observe(state);
 }
 
 /// Whether time went by since the last stock was taken, so that countdowns are not what they were.

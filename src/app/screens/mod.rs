@@ -7,6 +7,7 @@ pub mod help;
 pub mod pager;
 pub mod run;
 pub mod settings;
+pub mod steady_state;
 pub mod templates;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub enum Screen {
     Experiments,
     /// Files to start from.
     Templates,
+    /// What the application measures of itself.
+    SteadyState,
     /// One experiment in depth.
     Run,
     /// A text: YAML, a description, logs.
@@ -38,10 +41,11 @@ pub enum Screen {
 
 impl Screen {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Experiments,
         Self::Templates,
+        Self::SteadyState,
         Self::Run,
         Self::Pager,
         Self::Help,
@@ -55,6 +59,7 @@ impl Screen {
             Self::Cluster => "cluster",
             Self::Experiments => "experiments",
             Self::Templates => "templates",
+            Self::SteadyState => "steady state",
             Self::Run => "experiment",
             Self::Pager => "text",
             Self::Help => "help",
@@ -69,6 +74,7 @@ impl Screen {
             Self::Cluster => &[Scope::Cluster, Scope::List, Scope::Global],
             Self::Experiments => &[Scope::Experiments, Scope::List, Scope::Global],
             Self::Templates => &[Scope::Templates, Scope::List, Scope::Global],
+            Self::SteadyState => &[Scope::SteadyState, Scope::Global],
             Self::Run => &[Scope::Run, Scope::List, Scope::Global],
             Self::Pager => &[Scope::Pager, Scope::Global],
             Self::Help => &[Scope::Help, Scope::List, Scope::Global],
@@ -99,6 +105,8 @@ pub enum Pane {
     Targets,
     /// What happened to it.
     Timeline,
+    /// The panels of a dashboard.
+    Panels,
     /// A text.
     Text,
     /// Keys.

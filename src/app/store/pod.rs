@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::app::list::Row;
+use crate::steady_state::discovery::Facts;
 
 /// What is kept of a pod: a cluster has tens of thousands, and an object has some ten kilobytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,12 @@ pub struct PodRow {
     pub created: Option<Timestamp>,
     /// Its labels; pods of one Deployment have the same, and share them.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// Those of its annotations that say where its metrics are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Named ports of its containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<(String, u16)>,
 }
 
 impl Row for PodRow {
@@ -49,12 +56,13 @@ impl PodRow {
         let spec = pod.spec.as_ref();
         let status = pod.status.as_ref();
         let statuses = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+        let facts = Facts::from(pod);
         let restarts: i32 = statuses.iter().map(|container| container.restart_count).sum();
         Self {
-            uid: pod.uid().unwrap_or_default(),
-            namespace: pod.namespace().unwrap_or_default(),
-            name: pod.name_any(),
-            node: spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+            uid: facts.uid,
+            namespace: facts.namespace,
+            name: facts.name,
+            node: facts.node,
             address: status.and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
             status: word(pod),
             ready: u32::try_from(statuses.iter().filter(|container| container.ready).count())
@@ -64,7 +72,28 @@ impl PodRow {
                 .unwrap_or_default(),
             restarts: u32::try_from(restarts).unwrap_or(0),
             created: pod.creation_timestamp().map(|created| created.0),
-            labels: Arc::new(pod.labels().clone()),
+            labels: Arc::new(facts.labels),
+            annotations: facts.annotations,
+            ports: facts.ports,
+        }
+    }
+
+    /// What has to be known of it to ask it for metrics.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            node: self.node.clone(),
+            labels: BTreeMap::clone(&self.labels),
+            annotations: self.annotations.clone(),
+            ports: self.ports.clone(),
+            address: self.address.parse().ok(),
+            // It may answer although one of its containers does not do well.
+            runs: !matches!(
+                self.status.as_str(),
+                "Terminating" | "Pending" | "Succeeded" | "Completed" | "Evicted"
+            ),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Actions: what each of the table of keys does.
 
 use super::lists::{columns, list};
-use super::{Effects, command};
+use super::{Effects, command, measuring};
 use crate::app::action::Action;
 use crate::app::effect::{Deed, Effect, ObjectRef, Request, Slot};
 use crate::app::filter::Filter;
@@ -12,7 +12,7 @@ use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
 use crate::app::screens::help::Entry;
 use crate::app::screens::pager::Language;
-use crate::app::screens::{Pane, Screen, cluster, experiments, pager, run, settings};
+use crate::app::screens::{Pane, Screen, cluster, experiments, pager, run, settings, steady_state};
 use crate::app::settings::Settings;
 use crate::app::state::{PromptKind, State};
 use crate::app::{questions, templates as files};
@@ -39,6 +39,7 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Effects) {
     state.leaving &= action == Action::Quit;
     let done = general(state, action, effects)
         || screens(state, action)
+        || measuring::act(state, action)
         || moving(state, action)
         || faults(state, action, effects)
         || objects(state, action, effects)
@@ -104,6 +105,7 @@ fn screens(state: &mut State, action: Action) -> bool {
         Action::Cluster => state.go_to(Screen::Cluster),
         Action::Experiments => state.go_to(Screen::Experiments),
         Action::Templates => state.go_to(Screen::Templates),
+        Action::SteadyState => state.go_to(Screen::SteadyState),
         Action::Errors => state.go_to(Screen::Errors),
         Action::Settings => state.go_to(Screen::Settings),
         Action::Help if state.screen != Screen::Help => {
@@ -135,6 +137,8 @@ fn back(state: &mut State, effects: &mut Effects) {
         state.forget(Slot::Pager);
         effects.push(Effect::Cancel(Slot::Pager));
         state.leave();
+    } else if state.screen == Screen::SteadyState && state.steady_state.large {
+        state.steady_state.large = false;
     } else if !(state.screen == Screen::Cluster && cluster::back(state)) {
         if state.screen == Screen::Run {
             state.forget(Slot::Timeline);
@@ -179,6 +183,7 @@ pub(super) fn go(state: &mut State, motion: Motion) {
     }
     match pane {
         Pane::Text => pager::scroll(state, motion),
+        Pane::Panels => steady_state::go(state, motion),
         Pane::Timeline => {
             let by = match motion {
                 Motion::By(rows) => rows,
@@ -399,6 +404,7 @@ pub(super) fn open(state: &mut State, effects: &mut Effects) {
                 Entry::Command(name) => command::run_line(state, name, effects),
             }
         }
+        Screen::SteadyState => state.steady_state.large = true,
         Screen::Run | Screen::Pager | Screen::Errors => {}
     }
 }
@@ -468,6 +474,7 @@ fn chosen(state: &mut State, choose: &Choose, effects: &mut Effects) {
             state.refresh();
         }
         Purpose::Context => effects.push(Effect::Connect(name)),
+        Purpose::Dashboard => measuring::choose(state, &name, effects),
         Purpose::Container => {
             if let Some(Request::Logs { pod, previous, .. }) = state.pager.request.clone() {
                 logs(state, pod, Some(name), previous, effects);

@@ -3,6 +3,7 @@
 use super::Effects;
 use crate::app::effect::{Deed, Slot};
 use crate::app::event::Loaded;
+use crate::app::measure;
 use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
 use crate::app::questions;
@@ -16,6 +17,7 @@ use crate::report::Trouble;
 /// The cluster changed.
 pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
     let pods_alone = batch.concerns_pods_alone();
+    state.measure.is_unsettled |= !batch.pods.is_empty();
     if pods_alone && state.screen == Screen::Cluster && state.frozen.is_none() {
         return cluster::take_in(state, batch);
     }
@@ -73,7 +75,7 @@ pub(super) fn linked(state: &mut State, topic: Topic, link: Link) {
 }
 
 /// Something that was waited for is there, or cannot be had.
-pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trouble>) {
+pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trouble>, effects: &mut Effects) {
     let loaded = match outcome {
         Ok(loaded) => loaded,
         Err(trouble) => return failed(state, slot, trouble),
@@ -104,6 +106,10 @@ pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trou
         Loaded::Plan { text, reports } => {
             state.popup = Some(questions::launch(text, state.namespace.clone(), &reports));
         }
+        Loaded::Dashboard { path, text } => {
+            measure::show(state, &path, &text, effects);
+            state.go_to(Screen::SteadyState);
+        }
         Loaded::Choices { names, current } => {
             let index = names.iter().position(|name| Some(name) == current.as_ref()).unwrap_or(0);
             let title = "Talk to which context?".to_owned();
@@ -120,7 +126,7 @@ fn failed(state: &mut State, slot: Slot, trouble: Trouble) {
             state.pager.content = Content::Failed(trouble.clone());
         }
         Slot::Timeline => state.run.timeline_trouble = Some(trouble.clone()),
-        Slot::Plan | Slot::Choice => {
+        Slot::Plan | Slot::Choice | Slot::Dashboard => {
             state.popup = Some(Popup::Failed {
                 title: "Not possible".to_owned(),
                 trouble: trouble.clone(),

@@ -3,6 +3,7 @@
 use super::Effects;
 use super::act::{self, if_possible, namespaces, plan, save};
 use super::lists::list;
+use super::measuring;
 use crate::app::action::Action;
 use crate::app::commands::{self, COMMANDS, Run};
 use crate::app::effect::{Effect, Request};
@@ -196,6 +197,8 @@ fn run(state: &mut State, run: Run, argument: &str, effects: &mut Effects) {
             let namespace = state.namespace.clone();
             plan(state, Request::PlanFile { path: argument.to_owned(), namespace }, effects);
         }
+        Run::Dashboard => measuring::command(state, argument, effects),
+        Run::Port => measuring::port(state, argument, effects),
         Run::Dump => effects.push(Effect::Dump),
         Run::Theme => theme(state, argument, effects),
     }

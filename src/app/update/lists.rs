@@ -52,7 +52,7 @@ pub(super) fn of(state: &mut State, pane: Pane) -> Option<&mut dyn AnyList> {
         Pane::Help => &mut state.help.list,
         Pane::Settings => &mut state.settings_screen.list,
         Pane::Errors => &mut state.errors.list,
-        Pane::Details | Pane::Summary | Pane::Timeline | Pane::Text => return None,
+        Pane::Details | Pane::Summary | Pane::Timeline | Pane::Panels | Pane::Text => return None,
     })
 }
 

@@ -4,6 +4,7 @@ mod act;
 mod arrive;
 mod command;
 mod lists;
+mod measuring;
 mod mouse;
 mod press;
 
@@ -13,6 +14,7 @@ pub use command::completion;
 
 use super::effect::Effect;
 use super::event::Event;
+use super::measure;
 use super::notice::Severity;
 use super::screens::{Screen, experiments, run};
 use super::state::State;
@@ -40,10 +42,11 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Linked { topic, link } => arrive::linked(state, topic, link),
         Event::Loaded { slot, ticket, outcome } => {
             if state.awaits(slot, ticket) {
-                arrive::loaded(state, slot, outcome);
+                arrive::loaded(state, slot, outcome, &mut effects);
             }
         }
         Event::Done { deed, outcome } => arrive::done(state, &deed, outcome, &mut effects),
+        Event::Measured(frame) => state.measure.take(*frame),
         Event::Noted { severity, trouble } => {
             state.say(severity, trouble);
             state.refresh();
@@ -51,6 +54,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Connected(world) => {
             state.world = world;
             state.data = super::store::Data::default();
+            state.measure = measure::Measure::default();
             state.namespace = None;
             state.cluster.node = None;
             state.go_to(Screen::Cluster);
@@ -59,6 +63,9 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         }
     }
     count_down(state);
+    if state.measure.is_unsettled && state.measure.settled != state.now.as_second() {
+        measure::settle(state, &mut effects);
+    }
     effects
 }
 

@@ -3,7 +3,7 @@
 use super::{Effects, act, lists};
 use crate::app::geometry;
 use crate::app::list::Motion;
-use crate::app::screens::{Pane, Screen};
+use crate::app::screens::{Pane, Screen, steady_state};
 use crate::app::state::State;
 
 /// Rows above the first one of a list: the frame and the line of titles.
@@ -28,6 +28,9 @@ pub(super) fn click(state: &mut State, x: u16, y: u16, effects: &mut Effects) {
         return;
     }
     let Some((pane, area)) = pane_at(state, x, y) else { return };
+    if pane == Pane::Panels {
+        return panel(state, x, y);
+    }
     let had_focus = state.focus() == pane;
     focus(state, pane);
     let Some(row) = (y - area.y).checked_sub(ABOVE).map(usize::from) else { return };
@@ -43,6 +46,13 @@ pub(super) fn click(state: &mut State, x: u16, y: u16, effects: &mut Effects) {
     if had_focus && before == Some(index) && row < visible {
         act::open(state, effects);
     }
+}
+
+/// A click on a panel selects it; on the selected one it makes it large.
+fn panel(state: &mut State, x: u16, y: u16) {
+    let Some(panel) = steady_state::at(state, x, y) else { return };
+    state.steady_state.large = panel == state.steady_state.panel;
+    (state.steady_state.panel, state.steady_state.line) = (panel, 0);
 }
 
 fn selected(state: &State, pane: Pane) -> Option<usize> {

@@ -149,7 +149,7 @@ fn turning_shows_what_it_would_be_and_can_go_on() {
 
 #[test]
 fn the_emergency_stop_is_two_keys_from_everywhere() {
-    for keys in ["1", "2", "3", "4", "5", "2 enter", "y", "?", "1 tab"] {
+    for keys in ["1", "2", "3", "4", "4 enter", "5", "6", "2 enter", "y", "?", "1 tab"] {
         let mut console = Console::playground();
         console.with_delay().press(keys).asked();
         console.press("!");
@@ -189,6 +189,7 @@ fn screen_of(scope: Scope) -> &'static str {
         Scope::Experiments => "2",
         Scope::Run => "2 enter",
         Scope::Templates => "3",
+        Scope::SteadyState => "4",
         Scope::Pager => "3 enter",
         _ => "1",
     }
@@ -386,4 +387,48 @@ fn no_sequence_of_events_breaks_it() {
             prop_assert!(console.state.next_wake() > console.state.now);
         }
     });
+}
+
+#[test]
+fn panels_are_moved_among_enlarged_and_scrolled_back_in() {
+    let mut console = Console::playground();
+    console.with_measurements(120).press("4");
+    let panel = |console: &Console| console.state.steady_state.panel;
+    console.press("j");
+    assert_eq!(panel(&console), 3, "three are beside each other");
+    console.press("l l h k");
+    assert_eq!(panel(&console), 1);
+    console.press("k");
+    assert_eq!(panel(&console), 1, "there is none above");
+    console.press("j enter j j j j j j");
+    assert!(console.state.steady_state.large);
+    assert_eq!(console.state.steady_state.line, 4, "the last of five lines");
+    console.press("z z [");
+    assert_eq!(console.state.steady_state.back.as_secs(), 30, "a page is what is shown");
+    console.press("home");
+    assert_eq!(console.state.steady_state.back.as_secs(), 89, "to the first of what was measured");
+    console.press("end esc");
+    assert_eq!((console.state.steady_state.back.as_secs(), console.state.steady_state.large), (0, false));
+    console.press("esc");
+    assert_eq!(console.state.screen, Screen::Cluster);
+}
+
+#[test]
+fn the_one_fault_that_is_on_can_be_turned_while_its_effect_is_watched() {
+    let mut console = Console::playground();
+    console.with_measurements(20).press("4 +");
+    assert_eq!(said(&console), "no experiment is selected");
+    console.press("esc").with_delay().press("+");
+    assert_eq!(question(&console), ("Turn NetworkChaos default/network-delay?".to_owned(), 3));
+}
+
+#[test]
+fn a_frozen_view_stands_still_while_measuring_goes_on() {
+    let mut console = Console::playground();
+    console.with_measurements(60).press("4 f");
+    let before = crate::app::screens::steady_state::span(&console.state);
+    console.wait(5_000);
+    assert_eq!(crate::app::screens::steady_state::span(&console.state), before);
+    console.press("f");
+    assert_ne!(crate::app::screens::steady_state::span(&console.state), before);
 }

@@ -8,6 +8,7 @@ pub(super) mod pager;
 pub(super) mod run;
 pub(super) mod settings;
 mod spec;
+pub(super) mod steady_state;
 pub(super) mod templates;
 
 use super::canvas::Canvas;

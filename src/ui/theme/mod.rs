@@ -63,6 +63,8 @@ pub enum Role {
     Armed,
     /// The word that says that it cannot.
     ReadOnly,
+    /// The ground of a time at which a fault was in place.
+    Window,
     /// A key of YAML.
     YamlKey,
     /// A text of YAML.
@@ -75,7 +77,7 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Text,
         Self::Dim,
         Self::Accent,
@@ -98,6 +100,7 @@ impl Role {
         Self::HaltBanner,
         Self::Armed,
         Self::ReadOnly,
+        Self::Window,
         Self::YamlKey,
         Self::YamlText,
         Self::YamlScalar,
@@ -118,7 +121,9 @@ impl Role {
             Self::Dim | Self::Border | Self::Unknown | Self::Comment => Modifier::DIM,
             Self::Selected | Self::HaltBanner | Self::Armed => Modifier::REVERSED.union(Modifier::BOLD),
             Self::Banner => Modifier::REVERSED,
-            Self::SelectedDim | Self::Match | Self::ReadOnly | Self::Warn => Modifier::UNDERLINED,
+            Self::SelectedDim | Self::Match | Self::ReadOnly | Self::Warn | Self::Window => {
+                Modifier::UNDERLINED
+            }
             Self::Moving => Modifier::ITALIC,
             Self::Text | Self::YamlText | Self::YamlScalar => Modifier::empty(),
         }
@@ -160,7 +165,8 @@ impl Theme {
             | Role::Comment
             | Role::Moving
             | Role::Banner
-            | Role::SelectedDim => Modifier::empty(),
+            | Role::SelectedDim
+            | Role::Window => Modifier::empty(),
             other => other.modifier(),
         };
         // Sixteen colours are too few to tell the two apart on every ground.

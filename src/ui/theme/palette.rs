@@ -28,6 +28,8 @@ pub(super) struct Palette {
     injected: Rgb,
     moving: Rgb,
     paused: Rgb,
+    /// The ground of a time at which a fault was in place.
+    window: Rgb,
     /// On the ground of [`Self::injected`] and [`Self::danger`].
     inverse: Rgb,
 }
@@ -45,6 +47,7 @@ const DARK: Palette = Palette {
     injected: Rgb(230, 159, 60),
     moving: Rgb(204, 160, 220),
     paused: Rgb(240, 228, 120),
+    window: Rgb(58, 44, 24),
     inverse: Rgb(16, 16, 20),
 };
 
@@ -61,6 +64,7 @@ const LIGHT: Palette = Palette {
     injected: Rgb(158, 74, 0),
     moving: Rgb(128, 56, 150),
     paused: Rgb(110, 92, 0),
+    window: Rgb(250, 232, 204),
     inverse: Rgb(255, 255, 255),
 };
 
@@ -77,6 +81,7 @@ const HIGH_CONTRAST: Palette = Palette {
     injected: Rgb(255, 176, 0),
     moving: Rgb(255, 140, 255),
     paused: Rgb(255, 255, 140),
+    window: Rgb(72, 44, 0),
     inverse: Rgb(0, 0, 0),
 };
 
@@ -93,6 +98,7 @@ const COLOUR_BLIND: Palette = Palette {
     injected: Rgb(230, 159, 0),
     moving: Rgb(214, 150, 190),
     paused: Rgb(240, 228, 66),
+    window: Rgb(56, 40, 10),
     inverse: Rgb(0, 0, 0),
 };
 
@@ -122,6 +128,7 @@ pub(super) const fn paint(name: ThemeName, role: Role) -> Paint {
         Role::Injected => (palette.injected, None),
         Role::Moving | Role::YamlScalar => (palette.moving, None),
         Role::Paused => (palette.paused, None),
+        Role::Window => (palette.text, Some(palette.window)),
         Role::Match => (palette.inverse, Some(palette.warn)),
         Role::Banner => (palette.inverse, Some(palette.injected)),
         Role::HaltBanner | Role::Armed => (palette.inverse, Some(palette.danger)),
