@@ -5,10 +5,10 @@ use squall::steady_state::series::{Labels, NAME, STALE};
 use super::prometheus::Series;
 
 /// SplitMix64: what a seed gives must not change with a crate's version.
-pub struct Draw(pub u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -17,31 +17,31 @@ impl Draw {
     }
 
     /// Less than `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.bits() % end
     }
 
     /// From 0 to 1.
-    pub fn part(&mut self) -> f64 {
+    pub(crate) fn part(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+    pub(crate) fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
         &from[self.below(from.len() as u64) as usize]
     }
 }
 
 /// The first moment. Samples lie this many milliseconds after whole seconds, and ranges end at whole seconds: whether the edge
 /// of a range belongs to it is what Prometheus 3 changed, and the one that is compared with is older.
-pub const START: i64 = 1_700_000_000_000;
+pub(crate) const START: i64 = 1_700_000_000_000;
 const OFF_EDGE: [i64; 3] = [137, 411, 803];
 
 /// How long it lasts, in seconds.
-pub const LENGTH: i64 = 900;
+pub(crate) const LENGTH: i64 = 900;
 
 const BOUNDS: [&str; 6] = ["0.05", "0.1", "0.25", "1", "5", "+Inf"];
 
@@ -100,7 +100,7 @@ fn counter(draw: &mut Draw, pod: &Pod, steps: &mut dyn FnMut(&mut Draw) -> f64) 
 }
 
 /// All series of the comparison.
-pub fn series(draw: &mut Draw) -> Vec<Series> {
+pub(crate) fn series(draw: &mut Draw) -> Vec<Series> {
     let mut all = Vec::new();
     for pod in pods(draw) {
         let labels = |name: &str, more: &[(&str, &str)]| {
@@ -136,9 +136,14 @@ pub fn series(draw: &mut Draw) -> Vec<Series> {
 
 const RANGES: [&str; 6] = ["10s", "30s", "1m", "90s", "2m", "5m"];
 
-/// An expression over them.
-pub fn expression(draw: &mut Draw) -> String {
-    if draw.chance(4) { scalar(draw, 3) } else { vector(draw, 3) }
+/// An expression over them. No remainder of a power: the last digit of a power decides on all of it.
+pub(crate) fn expression(draw: &mut Draw) -> String {
+    loop {
+        let text = if draw.chance(4) { scalar(draw, 3) } else { vector(draw, 3) };
+        if !(text.contains('%') && (text.contains('^') || text.contains("exp("))) {
+            return text;
+        }
+    }
 }
 
 fn selector(draw: &mut Draw, name: &str) -> String {

@@ -11,24 +11,24 @@ use serde_json::Value;
 use squall::steady_state::series::Labels;
 
 /// A series and its samples: milliseconds since 1970, oldest first.
-pub type Series = (Labels, Vec<(i64, f64)>);
+pub(crate) type Series = (Labels, Vec<(i64, f64)>);
 
 /// What an expression came to: its samples, sorted; or the error.
-pub type Answer = Result<Vec<(Labels, f64)>, String>;
+pub(crate) type Answer = Result<Vec<(Labels, f64)>, String>;
 
 /// How long it may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Prometheus {
+pub(crate) struct Prometheus {
     process: Child,
     port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 
@@ -42,7 +42,7 @@ fn program() -> Option<PathBuf> {
 
 impl Prometheus {
     /// Starts it; none, which is said, where it is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let Some(program) = program() else {
             eprintln!(
                 "SKIPPED: comparison with a real Prometheus: it is neither on PATH nor where SQUALL_TEST_PROMETHEUS says"
@@ -64,10 +64,10 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut prometheus = Self { process, port, _folder: folder };
+        let mut prometheus = Self { process, port, folder: folder };
         let begun = Instant::now();
         while !matches!(prometheus.request("GET", "/-/ready", &[]), Ok((200, _))) {
-            let log = fs::read_to_string(prometheus._folder.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(prometheus.folder.path().join("log")).unwrap_or_default();
             assert!(prometheus.process.try_wait().unwrap().is_none(), "Prometheus ended:\n{log}");
             assert!(begun.elapsed() < PATIENCE, "Prometheus is not ready:\n{log}");
             std::thread::sleep(Duration::from_millis(50));
@@ -76,7 +76,7 @@ impl Prometheus {
     }
 
     /// Gives it samples; those of one series in the order of time.
-    pub fn write(&self, series: &[Series]) {
+    pub(crate) fn write(&self, series: &[Series]) {
         let mut request = Vec::new();
         for (labels, samples) in series {
             let mut message = Vec::new();
@@ -102,7 +102,7 @@ impl Prometheus {
     }
 
     /// Evaluates an expression at a moment in milliseconds.
-    pub fn query(&self, expression: &str, at: i64) -> Answer {
+    pub(crate) fn query(&self, expression: &str, at: i64) -> Answer {
         let parameters: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("query", expression)
             .append_pair("time", &format!("{}.{:03}", at / 1000, at % 1000))
