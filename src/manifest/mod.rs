@@ -186,7 +186,8 @@ impl<'t> Located<'t> {
 impl Diagnostic {
     /// An error, in words that may be shown.
     pub(crate) fn error(position: Position, path: &str, what: &str, cure: &str) -> Self {
-        let (path, what, cure) = (finding::printable(path), finding::printable(what), finding::printable(cure));
+        let (path, what, cure) =
+            (finding::printable(path), finding::printable(what), finding::printable(cure));
         Self { severity: Severity::Error, position, path, what, cure }
     }
 }

@@ -124,7 +124,9 @@ impl Board {
         let of_query = |(query, expression): (usize, &Query)| {
             let sources = expression.needs().into_iter().map(|need| {
                 let presence = match store.presence(need.selector, at) {
-                    Presence::Present { series, .. } if !need.counter => Presence::Present { series, reset: None },
+                    Presence::Present { series, .. } if !need.counter => {
+                        Presence::Present { series, reset: None }
+                    }
                     other => other,
                 };
                 Source { query, selector: need.selector.to_string(), presence }
@@ -150,7 +152,11 @@ fn shape(error: &serde_yaml::Error) -> Diagnostic {
 fn scraping(file: &Located<'_>, scrape: &dashboard::Scrape) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     if scrape.port == Some(0) {
-        problems.push(file.error("scrape.port", "there is no port 0", "write the port that metrics are served on"));
+        problems.push(file.error(
+            "scrape.port",
+            "there is no port 0",
+            "write the port that metrics are served on",
+        ));
     }
     if !scrape.path.starts_with('/') || scrape.path.contains(|c: char| c.is_control() || c.is_whitespace()) {
         let what = format!("{:?} is no path", scrape.path);
@@ -182,7 +188,10 @@ fn panel_queries(file: &Located<'_>, path: &str, panel: &Panel) -> Result<Vec<Qu
         match Query::read(&query.expr) {
             Ok(query) => queries.push(query),
             Err(error) => {
-                let what = format!("at {}:{} of the expression: {}", error.position.line, error.position.column, error.what);
+                let what = format!(
+                    "at {}:{} of the expression: {}",
+                    error.position.line, error.position.column, error.what
+                );
                 problems.push(file.error(&format!("{path}.expr"), &what, &error.cure));
             }
         }
@@ -291,9 +300,15 @@ mod tests {
         let mut store = filled(&board, 1);
         store.append(&Labels::new([(NAME, "x"), ("path", "000")]), 3000, 0.0);
         let sources = board.sources(&store, 4000);
-        let found: Vec<_> = sources[0].iter().map(|source| (source.query, source.selector.as_str(), source.presence)).collect();
+        let found: Vec<_> = sources[0]
+            .iter()
+            .map(|source| (source.query, source.selector.as_str(), source.presence))
+            .collect();
         let present = |reset| Presence::Present { series: 1, reset };
-        assert_eq!(found, [(0, "x", present(Some(3000))), (0, "y", Presence::Missing), (1, "x", present(None))]);
+        assert_eq!(
+            found,
+            [(0, "x", present(Some(3000))), (0, "y", Presence::Missing), (1, "x", present(None))]
+        );
         assert!(board.wanted().wants("x") && board.wanted().wants("y") && !board.wanted().wants("z"));
     }
 
@@ -302,13 +317,25 @@ mod tests {
         for (text, expected) in [
             ("", "1:1: error: the file holds 0 documents; write one document into a file"),
             ("title: [", "1:8: error: this is not YAML"),
-            ("title: T\nwrong: 1\nscrape: {}\npanels: []\n", "2:1: error: unknown field `wrong`, expected one of `title`, `scrape`, `panels`"),
+            (
+                "title: T\nwrong: 1\nscrape: {}\npanels: []\n",
+                "2:1: error: unknown field `wrong`, expected one of `title`, `scrape`, `panels`",
+            ),
             ("title: T\nscrape: {}\n", "1:1: error: missing field `panels`"),
             ("title: T\nscrape: {}\npanels: []\n", "3:1: error: panels: there are 0 panels; write 1 to 64"),
-            ("title: T\nscrape: {port: 0, path: x}\npanels: [{title: A, queries: [{expr: x}]}]\n", "2:16: error: scrape.port: there is no port 0"),
+            (
+                "title: T\nscrape: {port: 0, path: x}\npanels: [{title: A, queries: [{expr: x}]}]\n",
+                "2:16: error: scrape.port: there is no port 0",
+            ),
             ("title: T\nscrape: {port: 99999}\npanels: []\n", "2:16: error: scrape.port: invalid value"),
-            ("title: \"\"\nscrape: {}\npanels: [{title: A, queries: [{expr: x}]}]\n", "1:8: error: title: it is empty"),
-            ("title: T\nscrape: {}\npanels:\n- title: A\n  queries: []\n", "5:3: error: panels[0].queries: there are 0 queries"),
+            (
+                "title: \"\"\nscrape: {}\npanels: [{title: A, queries: [{expr: x}]}]\n",
+                "1:8: error: title: it is empty",
+            ),
+            (
+                "title: T\nscrape: {}\npanels:\n- title: A\n  queries: []\n",
+                "5:3: error: panels[0].queries: there are 0 queries",
+            ),
             (
                 "title: T\nscrape: {}\npanels:\n- title: A\n  queries:\n  - expr: sum(x\n    legend: '{{a'\n- title: A\n  queries:\n  - expr: x\n",
                 "6:11: error: panels[0].queries[0].expr: at 1:6 of the expression: unclosed left parenthesis; see",
@@ -317,12 +344,21 @@ mod tests {
             let found = errors(text);
             assert!(found[0].starts_with(expected), "{text}\n  {found:#?}");
         }
-        let found = errors("title: T\nscrape: {}\npanels:\n- title: A\n  queries:\n  - expr: sum(x\n    legend: '{{a'\n- title: A\n  queries:\n  - expr: x\n");
+        let found = errors(
+            "title: T\nscrape: {}\npanels:\n- title: A\n  queries:\n  - expr: sum(x\n    legend: '{{a'\n- title: A\n  queries:\n  - expr: x\n",
+        );
         assert_eq!(found.len(), 3, "{found:#?}");
-        assert!(found[1].starts_with("7:13: error: panels[0].queries[0].legend: a brace is missing"), "{found:#?}");
-        assert!(found[2].starts_with("8:10: error: panels[1].title: another panel is called \"A\""), "{found:#?}");
+        assert!(
+            found[1].starts_with("7:13: error: panels[0].queries[0].legend: a brace is missing"),
+            "{found:#?}"
+        );
+        assert!(
+            found[2].starts_with("8:10: error: panels[1].title: another panel is called \"A\""),
+            "{found:#?}"
+        );
         assert!(errors(&"#".repeat(MAX_BYTES + 1))[0].contains("larger than 256 KiB"));
-        let many: String = (0..=MAX_PANELS).map(|at| format!("- title: P{at}\n  queries:\n  - expr: x\n")).collect();
+        let many: String =
+            (0..=MAX_PANELS).map(|at| format!("- title: P{at}\n  queries:\n  - expr: x\n")).collect();
         assert!(errors(&format!("{HEAD}{many}"))[0].contains("there are 65 panels"));
     }
 }

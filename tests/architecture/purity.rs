@@ -68,8 +68,16 @@ const DRAWING: &[&str] = &[
 ];
 
 /// What is measured, and the syntax of the language in which it is asked for.
-const STEADY_STATE: &[&str] =
-    &["jiff::Timestamp", "memchr", "promql_parser", "regex", "serde", "serde_json", "serde_yaml", "thiserror"];
+const STEADY_STATE: &[&str] = &[
+    "jiff::Timestamp",
+    "memchr",
+    "promql_parser",
+    "regex",
+    "serde",
+    "serde_json",
+    "serde_yaml",
+    "thiserror",
+];
 
 /// Plain values and their texts.
 const VALUES: &[&str] = &["ipnet", "serde", "serde_json", "thiserror"];

@@ -128,7 +128,8 @@ pub(crate) fn series(draw: &mut Draw) -> Vec<Series> {
             };
             all.push((labels("g", &[("zone", zone)]), pod.scrapes.iter().map(walk).collect()));
         }
-        let info = pod.scrapes.iter().map(|(at, answers)| (*at, if *answers { 1.0 } else { STALE })).collect();
+        let info =
+            pod.scrapes.iter().map(|(at, answers)| (*at, if *answers { 1.0 } else { STALE })).collect();
         all.push((labels("info", &[("version", *draw.pick(&["1", "2"]))]), info));
     }
     all
@@ -136,11 +137,14 @@ pub(crate) fn series(draw: &mut Draw) -> Vec<Series> {
 
 const RANGES: [&str; 6] = ["10s", "30s", "1m", "90s", "2m", "5m"];
 
-/// An expression over them. No remainder of a power: the last digit of a power decides on all of it.
+/// An expression over them; none whose value hangs on the last digit of a step before: a remainder of a power, a power with a
+/// logarithm.
 pub(crate) fn expression(draw: &mut Draw) -> String {
     loop {
         let text = if draw.chance(4) { scalar(draw, 3) } else { vector(draw, 3) };
-        if !(text.contains('%') && (text.contains('^') || text.contains("exp("))) {
+        let power = text.contains('^') || text.contains("exp(");
+        let unsteady = ["%", "ln(", "log2(", "log10("].iter().any(|sign| text.contains(sign));
+        if !(power && unsteady) {
             return text;
         }
     }
@@ -148,7 +152,14 @@ pub(crate) fn expression(draw: &mut Draw) -> String {
 
 fn selector(draw: &mut Draw, name: &str) -> String {
     let matchers: &[&str] = match name {
-        "c_total" => &["status=\"200\"", "status!=\"200\"", "status=~\"[45].*\"", "path!~\"/m.*\"", "pod=\"pod-1\"", "none=\"\""],
+        "c_total" => &[
+            "status=\"200\"",
+            "status!=\"200\"",
+            "status=~\"[45].*\"",
+            "path!~\"/m.*\"",
+            "pod=\"pod-1\"",
+            "none=\"\"",
+        ],
         "h_bucket" => &["le=\"0.1\"", "path=\"/\"", "le=~\"0.*|.Inf\"", "pod!=\"pod-0\""],
         "g" => &["zone=\"a\"", "zone=~\"a|x\"", "pod=~\"pod-[01]\""],
         _ => &["pod=\"pod-2\"", "path=\"/movies\"", "missing!=\"\""],
@@ -171,8 +182,16 @@ fn range(draw: &mut Draw) -> String {
         (*draw.pick(&["rate", "increase", "irate", "resets"]), *draw.pick(&counters))
     } else {
         let functions = [
-            "delta", "idelta", "changes", "avg_over_time", "min_over_time", "max_over_time", "sum_over_time", "count_over_time",
-            "last_over_time", "present_over_time",
+            "delta",
+            "idelta",
+            "changes",
+            "avg_over_time",
+            "min_over_time",
+            "max_over_time",
+            "sum_over_time",
+            "count_over_time",
+            "last_over_time",
+            "present_over_time",
         ];
         (*draw.pick(&functions), *draw.pick(&["g", "g", "c_total", "info"]))
     };
@@ -223,7 +242,11 @@ fn vector(draw: &mut Draw, depth: u32) -> String {
     match draw.below(20) {
         0..4 => leaf(draw),
         4..9 => aggregation(draw, depth),
-        9 => format!("{}({})", draw.pick(&["abs", "ceil", "floor", "exp", "ln", "log2", "log10", "sqrt", "sgn"]), vector(draw, depth - 1)),
+        9 => format!(
+            "{}({})",
+            draw.pick(&["abs", "ceil", "floor", "exp", "ln", "log2", "log10", "sqrt", "sgn"]),
+            vector(draw, depth - 1)
+        ),
         10 => match draw.below(3) {
             0 => format!("clamp({}, {}, {})", vector(draw, depth - 1), scalar(draw, 0), scalar(draw, 0)),
             1 => format!("clamp_min({}, {})", vector(draw, depth - 1), scalar(draw, 1)),
@@ -232,7 +255,8 @@ fn vector(draw: &mut Draw, depth: u32) -> String {
         11 | 12 => quantile(draw),
         13 => format!("(-{})", vector(draw, depth - 1)),
         14 => {
-            let sign = if draw.chance(50) { arithmetic(draw).to_owned() } else { comparison(draw).to_owned() };
+            let sign =
+                if draw.chance(50) { arithmetic(draw).to_owned() } else { comparison(draw).to_owned() };
             let bool = if draw.chance(30) && !"+-*/%^".contains(&sign) { " bool" } else { "" };
             if draw.chance(50) {
                 format!("({} {sign}{bool} {})", vector(draw, depth - 1), scalar(draw, 1))
@@ -240,7 +264,13 @@ fn vector(draw: &mut Draw, depth: u32) -> String {
                 format!("({} {sign}{bool} {})", scalar(draw, 1), vector(draw, depth - 1))
             }
         }
-        15 => format!("({} {} {} {})", vector(draw, depth - 1), draw.pick(&["and", "or", "unless"]), matching(draw), vector(draw, depth - 1)),
+        15 => format!(
+            "({} {} {} {})",
+            vector(draw, depth - 1),
+            draw.pick(&["and", "or", "unless"]),
+            matching(draw),
+            vector(draw, depth - 1)
+        ),
         _ => pair(draw),
     }
 }
@@ -291,12 +321,34 @@ fn pair(draw: &mut Draw) -> String {
     };
     match draw.below(8) {
         0 => format!("{} {sign}{bool} {}", selector(draw, "g"), selector(draw, "g")),
-        1 => format!("{} {sign}{bool} on (pod, path) group_left {}", rate(draw, "c_total"), rate(draw, "d_seconds_total")),
-        2 => format!("{} {sign}{bool} on (pod, path) group_right (status) {}", rate(draw, "d_seconds_total"), rate(draw, "c_total")),
-        3 => format!("{} {sign}{bool} on (pod) group_left (version) {}", rate(draw, "c_total"), selector(draw, "info")),
-        4 => format!("{} {sign}{bool} ignoring (le) {}", rate(draw, "h_bucket"), rate(draw, "d_seconds_total")),
-        5 => format!("sum by (pod) ({}) {sign}{bool} sum by (pod) ({})", rate(draw, "c_total"), selector(draw, "g")),
-        6 => format!("increase(h_bucket{{le=\"0.1\"}}[1m]) {sign}{bool} ignoring (le) increase(h_bucket{{le=\"+Inf\"}}[1m])"),
-        _ => format!("{} {sign}{bool} {} {}", selector(draw, "c_total"), matching(draw), rate(draw, "c_total")),
+        1 => format!(
+            "{} {sign}{bool} on (pod, path) group_left {}",
+            rate(draw, "c_total"),
+            rate(draw, "d_seconds_total")
+        ),
+        2 => format!(
+            "{} {sign}{bool} on (pod, path) group_right (status) {}",
+            rate(draw, "d_seconds_total"),
+            rate(draw, "c_total")
+        ),
+        3 => format!(
+            "{} {sign}{bool} on (pod) group_left (version) {}",
+            rate(draw, "c_total"),
+            selector(draw, "info")
+        ),
+        4 => {
+            format!("{} {sign}{bool} ignoring (le) {}", rate(draw, "h_bucket"), rate(draw, "d_seconds_total"))
+        }
+        5 => format!(
+            "sum by (pod) ({}) {sign}{bool} sum by (pod) ({})",
+            rate(draw, "c_total"),
+            selector(draw, "g")
+        ),
+        6 => format!(
+            "increase(h_bucket{{le=\"0.1\"}}[1m]) {sign}{bool} ignoring (le) increase(h_bucket{{le=\"+Inf\"}}[1m])"
+        ),
+        _ => {
+            format!("{} {sign}{bool} {} {}", selector(draw, "c_total"), matching(draw), rate(draw, "c_total"))
+        }
     }
 }

@@ -3,7 +3,10 @@
 //! What is known to differ between Prometheus 3, whose results ours are, and the 2.42 that Debian has is kept out by what is
 //! drawn (`draw.rs`): samples on the edges of ranges, and counters that were 0 shortly before a gap ended.
 #![cfg(test)]
-#![expect(clippy::disallowed_methods, reason = "a second opinion needs a second program, which needs time to start")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a second opinion needs a second program, which needs time to start"
+)]
 
 mod draw;
 mod hour;
@@ -36,7 +39,8 @@ pub(crate) fn ours(query: &Query, store: &Store, at: i64) -> Answer {
     match query.evaluate(store, at)? {
         Value::Scalar(value) => Ok(vec![(Labels::empty(), value)]),
         Value::Vector(samples) => {
-            let mut samples: Vec<_> = samples.into_iter().map(|sample| (sample.labels, sample.value)).collect();
+            let mut samples: Vec<_> =
+                samples.into_iter().map(|sample| (sample.labels, sample.value)).collect();
             samples.sort_by(|(a, _), (b, _)| a.cmp(b));
             Ok(samples)
         }
@@ -101,5 +105,10 @@ fn drawn_expressions_come_to_the_same() {
     );
     // A comparison of nothing with nothing proves nothing.
     assert!(values > compared && failing < compared / 5 && empty < compared / 2);
-    assert!(differences.is_empty(), "seed {seed}: {} differ:\n{}", differences.len(), differences[..differences.len().min(10)].join("\n"));
+    assert!(
+        differences.is_empty(),
+        "seed {seed}: {} differ:\n{}",
+        differences.len(),
+        differences[..differences.len().min(10)].join("\n")
+    );
 }

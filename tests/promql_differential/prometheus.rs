@@ -118,7 +118,10 @@ impl Prometheus {
         }
         let sample = |sample: &Value| {
             let labels = sample["metric"].as_object().unwrap();
-            (Labels::new(labels.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()))), float(&sample["value"][1]))
+            (
+                Labels::new(labels.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()))),
+                float(&sample["value"][1]),
+            )
         };
         let mut samples: Vec<_> = result.as_array().unwrap().iter().map(sample).collect();
         samples.sort_by(|(a, _), (b, _)| a.cmp(b));

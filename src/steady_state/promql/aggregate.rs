@@ -13,12 +13,19 @@ pub(super) fn group_of(labels: &Labels, grouping: &Grouping) -> Labels {
     match grouping {
         Grouping::By(kept) if kept.is_empty() => Labels::empty(),
         Grouping::By(kept) => labels.filtered(|name| kept.iter().any(|kept| kept == name)),
-        Grouping::Without(dropped) => labels.filtered(|name| name != NAME && dropped.iter().all(|dropped| dropped != name)),
+        Grouping::Without(dropped) => {
+            labels.filtered(|name| name != NAME && dropped.iter().all(|dropped| dropped != name))
+        }
     }
 }
 
 /// Makes one sample of each group, or leaves `count` of each for `topk` and `bottomk`.
-pub(super) fn aggregate(aggregation: &Aggregation, grouping: &Grouping, samples: Vec<Sample>, count: f64) -> Vec<Sample> {
+pub(super) fn aggregate(
+    aggregation: &Aggregation,
+    grouping: &Grouping,
+    samples: Vec<Sample>,
+    count: f64,
+) -> Vec<Sample> {
     let mut groups: HashMap<Labels, Vec<Sample>> = HashMap::new();
     for sample in samples {
         groups.entry(group_of(&sample.labels, grouping)).or_default().push(sample);
@@ -31,7 +38,10 @@ pub(super) fn aggregate(aggregation: &Aggregation, grouping: &Grouping, samples:
     if let Some(first) = extreme {
         return groups.into_values().flat_map(|samples| ends(samples, first, count)).collect();
     }
-    groups.into_iter().map(|(labels, samples)| Sample { labels, value: value(aggregation, &samples) }).collect()
+    groups
+        .into_iter()
+        .map(|(labels, samples)| Sample { labels, value: value(aggregation, &samples) })
+        .collect()
 }
 
 fn value(aggregation: &Aggregation, samples: &[Sample]) -> f64 {
@@ -39,12 +49,12 @@ fn value(aggregation: &Aggregation, samples: &[Sample]) -> f64 {
     match aggregation {
         Aggregation::Sum => sum(values),
         Aggregation::Average => mean(values),
-        Aggregation::Least => {
-            values.reduce(|least, value| if value < least || least.is_nan() { value } else { least }).unwrap_or(f64::NAN)
-        }
-        Aggregation::Most => {
-            values.reduce(|most, value| if value > most || most.is_nan() { value } else { most }).unwrap_or(f64::NAN)
-        }
+        Aggregation::Least => values
+            .reduce(|least, value| if value < least || least.is_nan() { value } else { least })
+            .unwrap_or(f64::NAN),
+        Aggregation::Most => values
+            .reduce(|most, value| if value > most || most.is_nan() { value } else { most })
+            .unwrap_or(f64::NAN),
         Aggregation::Count => float(samples.len()),
         // It says that there is something.
         Aggregation::Group | Aggregation::Top(_) | Aggregation::Bottom(_) => 1.0,
@@ -60,7 +70,11 @@ fn ends(mut samples: Vec<Sample>, first: Ordering, count: f64) -> Vec<Sample> {
         }
         (a, b) => a.cmp(&b),
     });
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts stop at the bounds: 0 and all")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "casts stop at the bounds: 0 and all"
+    )]
     samples.truncate(count as usize);
     samples
 }

@@ -17,7 +17,12 @@ pub(super) fn numbers(operation: Operation, left: f64, right: f64) -> f64 {
 }
 
 /// A vector and a number; which side the vector is on matters. A comparison leaves the vector's values.
-pub(super) fn vector_and_number(operation: Operation, vector: Vec<Sample>, number: f64, side: Side) -> Vec<Sample> {
+pub(super) fn vector_and_number(
+    operation: Operation,
+    vector: Vec<Sample>,
+    number: f64,
+    side: Side,
+) -> Vec<Sample> {
     let sides = |value: f64| if side == Side::Left { (value, number) } else { (number, value) };
     let results = vector.into_iter().filter_map(|Sample { labels, value }| {
         let (left, right) = sides(value);
@@ -77,8 +82,12 @@ pub(super) fn vectors(
         let distinct = if matching.many.is_some() { labels.clone() } else { Labels::empty() };
         if !found.insert((key.clone(), distinct)) {
             return Err(match matching.many {
-                None => format!("several series on the left side match {key}; say group_left or group_right, or aggregate them"),
-                Some(_) => format!("several series would be {labels}; the labels of the side with many must tell them apart"),
+                None => format!(
+                    "several series on the left side match {key}; say group_left or group_right, or aggregate them"
+                ),
+                Some(_) => format!(
+                    "several series would be {labels}; the labels of the side with many must tell them apart"
+                ),
             });
         }
         results.push(Sample { labels, value });

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use promql_parser::label::{MatchOp, Matchers};
 use promql_parser::parser::{
-    self, AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, Offset, VectorMatchCardinality, VectorSelector,
+    self, AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, Offset, VectorMatchCardinality,
+    VectorSelector,
 };
 
 use super::plan::{
-    Aggregation, Arithmetic, Binary, Comparison, Function, Grouping, Matching, Operation, Plan, RangeFunction, Set, Side,
+    Aggregation, Arithmetic, Binary, Comparison, Function, Grouping, Matching, Operation, Plan,
+    RangeFunction, Set, Side,
 };
 use super::tokens::{self, Kind, Token};
 use super::{Error, MAX_BYTES, MAX_DEPTH, MAX_WINDOW};
@@ -23,7 +25,12 @@ const MAX_DIGITS: usize = 9;
 /// Reads an expression.
 pub(super) fn read(text: &str) -> Result<Plan, Error> {
     if text.len() > MAX_BYTES {
-        return Err(Error::new(text, 0, format!("longer than {MAX_BYTES} bytes"), "divide it into several queries"));
+        return Err(Error::new(
+            text,
+            0,
+            format!("longer than {MAX_BYTES} bytes"),
+            "divide it into several queries",
+        ));
     }
     let tokens = tokens::tokens(text);
     let reader = Reader { text, tokens: &tokens };
@@ -46,7 +53,9 @@ impl Reader<'_> {
     fn find(&self, text: &str, called: bool) -> usize {
         let mut pairs = self.tokens.iter().zip(self.tokens.iter().skip(1).map(Some).chain([None]));
         let found = pairs.find(|(token, next)| {
-            let before = next.is_some_and(|next| ["(", "by", "without"].contains(&next.text.to_ascii_lowercase().as_str()));
+            let before = next.is_some_and(|next| {
+                ["(", "by", "without"].contains(&next.text.to_ascii_lowercase().as_str())
+            });
             token.kind != Kind::Text && token.text.eq_ignore_ascii_case(text) && (!called || before)
         });
         found.map_or(0, |(token, _)| token.start)
@@ -67,13 +76,25 @@ impl Reader<'_> {
             signs = if unary { signs + 1 } else { 0 };
             round = (round + usize::from(is("("))).saturating_sub(usize::from(is(")")));
             if round > MAX_DEPTH || signs > MAX_DEPTH {
-                return Err(self.error(token.start, format!("nested deeper than {MAX_DEPTH}"), "simplify it"));
+                return Err(self.error(
+                    token.start,
+                    format!("nested deeper than {MAX_DEPTH}"),
+                    "simplify it",
+                ));
             }
             if is("@") {
-                return Err(self.error(token.start, "the modifier @ is not supported", "use offset: queries are about now"));
+                return Err(self.error(
+                    token.start,
+                    "the modifier @ is not supported",
+                    "use offset: queries are about now",
+                ));
             }
             if in_range && token.text.contains(':') {
-                return Err(self.error(token.start, "subqueries are not supported", "use a range of a metric, as x[1m]"));
+                return Err(self.error(
+                    token.start,
+                    "subqueries are not supported",
+                    "use a range of a metric, as x[1m]",
+                ));
             }
             let duration = token.kind == Kind::Word && (in_range || after_offset);
             if duration && !is_duration(token.text) {
@@ -81,7 +102,8 @@ impl Reader<'_> {
                 return Err(self.error(token.start, what, "write it like 30s, 1m or 1h30m"));
             }
             in_range = is("[") || in_range && !is("]");
-            after_offset = token.kind == Kind::Word && token.text.eq_ignore_ascii_case("offset") || after_offset && unary;
+            after_offset = token.kind == Kind::Word && token.text.eq_ignore_ascii_case("offset")
+                || after_offset && unary;
         }
         Ok(())
     }
@@ -112,7 +134,11 @@ impl Reader<'_> {
 
     fn plan(&self, expression: &Expr, depth: usize) -> Result<Plan, Error> {
         if depth > MAX_DEPTH {
-            return Err(self.error(0, format!("nested deeper than {MAX_DEPTH}"), "divide it into several queries"));
+            return Err(self.error(
+                0,
+                format!("nested deeper than {MAX_DEPTH}"),
+                "divide it into several queries",
+            ));
         }
         match expression {
             Expr::NumberLiteral(number) => Ok(Plan::Number(number.val)),
@@ -137,9 +163,11 @@ impl Reader<'_> {
                 let at = text.map_or(0, |token| token.start);
                 Err(self.error(at, "a text is no value", "write a number or a metric"))
             }
-            Expr::Subquery(_) | Expr::Extension(_) => {
-                Err(self.error(self.find("[", false), "subqueries are not supported", "use a range of a metric, as x[1m]"))
-            }
+            Expr::Subquery(_) | Expr::Extension(_) => Err(self.error(
+                self.find("[", false),
+                "subqueries are not supported",
+                "use a range of a metric, as x[1m]",
+            )),
         }
     }
 
@@ -154,12 +182,17 @@ impl Reader<'_> {
             Some(Offset::Pos(back)) => *back,
             Some(Offset::Neg(_)) => {
                 let cure = "use a positive offset: there is nothing later than now";
-                return Err(self.error(self.find("offset", false), "a negative offset is not supported", cure));
+                return Err(self.error(
+                    self.find("offset", false),
+                    "a negative offset is not supported",
+                    cure,
+                ));
             }
         };
         if range.saturating_add(back) > MAX_WINDOW {
             let too_long = |token: &&Token<'_>| {
-                promql_parser::util::parse_duration(token.text).is_ok_and(|it| !it.is_zero() && (it == range || it == back))
+                promql_parser::util::parse_duration(token.text)
+                    .is_ok_and(|it| !it.is_zero() && (it == range || it == back))
             };
             let at = self.tokens.iter().find(too_long).map_or(0, |token| token.start);
             let what = format!("looks back further than {} minutes", MAX_WINDOW.as_secs() / 60);
@@ -182,7 +215,9 @@ impl Reader<'_> {
                 MatchOp::Re(_) => Matcher::matches(name, value),
                 MatchOp::NotRe(_) => Matcher::matches_not(name, value),
             }
-            .map_err(|why| self.error(self.find_text(value), format!("the pattern cannot be used: {why}"), "simplify it"))
+            .map_err(|why| {
+                self.error(self.find_text(value), format!("the pattern cannot be used: {why}"), "simplify it")
+            })
         });
         compiled.collect()
     }
@@ -232,7 +267,11 @@ impl Reader<'_> {
             argument = &inner.expr;
         }
         let Expr::MatrixSelector(matrix) = argument else {
-            return Err(self.error(self.find("[", false), "subqueries are not supported", "use a range of a metric, as x[1m]"));
+            return Err(self.error(
+                self.find("[", false),
+                "subqueries are not supported",
+                "use a range of a metric, as x[1m]",
+            ));
         };
         let (selector, offset) = self.selector(&matrix.vs, matrix.range)?;
         Ok(Plan::Range { function, selector, range: millis(matrix.range), offset })
@@ -321,16 +360,29 @@ fn operation(sign: &str, bool: bool) -> Option<Operation> {
 
 /// All functions that there are.
 fn functions() -> String {
-    let known = RangeFunction::NAMES.iter().map(|(name, _)| *name).chain(Function::NAMES.iter().map(|(name, _)| *name));
+    let known = RangeFunction::NAMES
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(Function::NAMES.iter().map(|(name, _)| *name));
     let others = ["clamp", "clamp_min", "clamp_max", "histogram_quantile", "scalar", "vector", "time"];
     known.chain(others).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the parser could not even tell the words of the text apart.
 fn is_lexical(message: &str) -> bool {
-    ["unexpected", "unclosed", "unterminated", "too many", "escape sequence", "unknown escape", "bad number", "'!' can not", "expect "]
-        .iter()
-        .any(|start| message.starts_with(start))
+    [
+        "unexpected",
+        "unclosed",
+        "unterminated",
+        "too many",
+        "escape sequence",
+        "unknown escape",
+        "bad number",
+        "'!' can not",
+        "expect ",
+    ]
+    .iter()
+    .any(|start| message.starts_with(start))
 }
 
 /// Whether it is `90`, `0.5` or `1h30m`, each number of it short.
@@ -344,7 +396,10 @@ fn is_duration(text: &str) -> bool {
         let (number, after) = rest.split_at_checked(digits).unwrap_or_default();
         let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, after) = after.split_at_checked(letters).unwrap_or_default();
-        if number.is_empty() || number.len() > MAX_DIGITS || !["y", "w", "d", "h", "m", "s", "ms"].contains(&unit) {
+        if number.is_empty()
+            || number.len() > MAX_DIGITS
+            || !["y", "w", "d", "h", "m", "s", "ms"].contains(&unit)
+        {
             return false;
         }
         rest = after;

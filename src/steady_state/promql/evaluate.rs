@@ -20,7 +20,11 @@ impl<'s> Evaluation<'s> {
     }
 
     pub(super) fn value(self, plan: &Plan) -> Result<Value, String> {
-        if plan.is_scalar() { self.number(plan).map(Value::Scalar) } else { self.vector(plan).map(Value::Vector) }
+        if plan.is_scalar() {
+            self.number(plan).map(Value::Scalar)
+        } else {
+            self.vector(plan).map(Value::Vector)
+        }
     }
 
     /// The number that a plan comes to; not a number for what is none.
@@ -46,7 +50,9 @@ impl<'s> Evaluation<'s> {
             Plan::Select { selector, offset } => {
                 let at = self.at.saturating_sub(*offset);
                 let views = self.store.select(selector);
-                Ok(views.filter_map(|view| Some(Sample { labels: view.labels().clone(), value: view.at(at)? })).collect())
+                Ok(views
+                    .filter_map(|view| Some(Sample { labels: view.labels().clone(), value: view.at(at)? }))
+                    .collect())
             }
             Plan::Range { function, selector, range, offset } => {
                 let at = self.at.saturating_sub(*offset);
@@ -57,13 +63,17 @@ impl<'s> Evaluation<'s> {
                     let labels = view.labels();
                     // The last value is still that of the metric; all others are something else.
                     let keeps_name = *function == RangeFunction::Last;
-                    Some(Sample { labels: if keeps_name { labels.clone() } else { labels.without_name() }, value })
+                    Some(Sample {
+                        labels: if keeps_name { labels.clone() } else { labels.without_name() },
+                        value,
+                    })
                 });
                 distinct(values.collect())
             }
             Plan::Map { function, of } => self.mapped(of, |value| map(*function, value)),
             Plan::Clamp { of, least, most } => {
-                let bound = |plan: &Option<Box<Plan>>| plan.as_ref().map(|plan| self.number(plan)).transpose();
+                let bound =
+                    |plan: &Option<Box<Plan>>| plan.as_ref().map(|plan| self.number(plan)).transpose();
                 let (least, most) = (bound(least)?, bound(most)?);
                 let clamped = self.mapped(of, |value| {
                     let value = most.map_or(value, |most| lesser(most, value));
@@ -93,7 +103,11 @@ impl<'s> Evaluation<'s> {
 
     fn mapped(self, of: &Plan, with: impl Fn(f64) -> f64) -> Result<Vec<Sample>, String> {
         let samples = self.vector(of)?.into_iter();
-        distinct(samples.map(|Sample { labels, value }| Sample { labels: labels.without_name(), value: with(value) }).collect())
+        distinct(
+            samples
+                .map(|Sample { labels, value }| Sample { labels: labels.without_name(), value: with(value) })
+                .collect(),
+        )
     }
 
     fn binary(self, binary: &Binary) -> Result<Vec<Sample>, String> {
@@ -116,7 +130,9 @@ impl<'s> Evaluation<'s> {
 fn distinct(samples: Vec<Sample>) -> Result<Vec<Sample>, String> {
     let mut seen = HashSet::with_capacity(samples.len());
     match samples.iter().find(|sample| !seen.insert(&sample.labels)) {
-        Some(twice) => Err(format!("several series would be {}; name one metric, or aggregate them", twice.labels)),
+        Some(twice) => {
+            Err(format!("several series would be {}; name one metric, or aggregate them", twice.labels))
+        }
         None => Ok(samples),
     }
 }

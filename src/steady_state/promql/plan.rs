@@ -46,7 +46,11 @@ impl Plan {
             Self::Number(_) | Self::Time => {}
             Self::Select { selector, offset } => with(Need { selector, back: *offset, counter: false }),
             Self::Range { function, selector, range, offset } => {
-                with(Need { selector, back: range.saturating_add(*offset), counter: function.is_of_counters() });
+                with(Need {
+                    selector,
+                    back: range.saturating_add(*offset),
+                    counter: function.is_of_counters(),
+                });
             }
             Self::Map { of, .. } | Self::Scalar(of) | Self::Vector(of) => of.selectors(with),
             Self::Clamp { of, least, most } => {

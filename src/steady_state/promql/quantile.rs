@@ -27,7 +27,10 @@ pub(super) fn of_samples(quantile: f64, samples: Vec<Sample>) -> Vec<Sample> {
             histograms.entry(key).or_default().push(Bucket { bound, count: value });
         }
     }
-    histograms.into_iter().map(|(labels, buckets)| Sample { labels, value: of_buckets(quantile, buckets) }).collect()
+    histograms
+        .into_iter()
+        .map(|(labels, buckets)| Sample { labels, value: of_buckets(quantile, buckets) })
+        .collect()
 }
 
 /// The quantile of one histogram, its observations spread evenly within each bucket; not a number where there are no

@@ -7,7 +7,9 @@ pub(super) fn value(function: RangeFunction, samples: &[(i64, f64)], range: i64,
     let (_, last) = *samples.last()?;
     let values = samples.iter().map(|(_, value)| *value);
     match function {
-        RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Delta => extrapolated(function, samples, range, at),
+        RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Delta => {
+            extrapolated(function, samples, range, at)
+        }
         RangeFunction::Irate | RangeFunction::Idelta => instant(function, samples),
         RangeFunction::Changes => Some(count(samples, |before, after| {
             before.to_bits() != after.to_bits() && before != after && !(before.is_nan() && after.is_nan())
@@ -15,8 +17,12 @@ pub(super) fn value(function: RangeFunction, samples: &[(i64, f64)], range: i64,
         RangeFunction::Resets => Some(count(samples, |before, after| after < before)),
         RangeFunction::Average => Some(mean(values)),
         RangeFunction::Sum => Some(sum(values)),
-        RangeFunction::Least => values.reduce(|least, value| if value < least || least.is_nan() { value } else { least }),
-        RangeFunction::Most => values.reduce(|most, value| if value > most || most.is_nan() { value } else { most }),
+        RangeFunction::Least => {
+            values.reduce(|least, value| if value < least || least.is_nan() { value } else { least })
+        }
+        RangeFunction::Most => {
+            values.reduce(|most, value| if value > most || most.is_nan() { value } else { most })
+        }
         RangeFunction::Count => Some(float(samples.len())),
         RangeFunction::Last => Some(last),
         RangeFunction::Present => Some(1.0),
@@ -33,7 +39,8 @@ fn extrapolated(function: RangeFunction, samples: &[(i64, f64)], range: i64, at:
     let mut growth = last.1 - first.1;
     if counter {
         // After a reset a counter begins at 0 again.
-        growth += pairs(samples).filter(|(before, after)| after < before).map(|(before, _)| before).sum::<f64>();
+        growth +=
+            pairs(samples).filter(|(before, after)| after < before).map(|(before, _)| before).sum::<f64>();
     }
     let sampled = seconds(last.0 - first.0);
     let average = sampled / intervals;

@@ -65,7 +65,10 @@ fn expressions_come_to_what_prometheus_says() {
         ("gone offset 2s", &["gone 1"]),
         ("a{pod=\"2\"}", &["a{path=\"/\", pod=\"2\"} 5"]),
         ("a{pod!~\"[13]\"}", &["a{path=\"/\", pod=\"2\"} 5"]),
-        ("{__name__=~\"a|b\", path=\"/\", pod!=\"2\"}", &["a{path=\"/\", pod=\"1\"} 4", "b{path=\"/\", pod=\"1\"} 2"]),
+        (
+            "{__name__=~\"a|b\", path=\"/\", pod!=\"2\"}",
+            &["a{path=\"/\", pod=\"1\"} 4", "b{path=\"/\", pod=\"1\"} 2"],
+        ),
         ("a{pod=\"2\"} offset 1s", &[]),
         ("-a{pod=\"2\"}", &["{path=\"/\", pod=\"2\"} -5"]),
         ("a{pod=\"2\"} * 2", &["{path=\"/\", pod=\"2\"} 10"]),
@@ -76,12 +79,14 @@ fn expressions_come_to_what_prometheus_says() {
         ("a / b", &["{path=\"/\", pod=\"1\"} 2", "{path=\"/m\", pod=\"1\"} inf"]),
         ("a > b", &["a{path=\"/\", pod=\"1\"} 4", "a{path=\"/m\", pod=\"1\"} 6"]),
         ("b * on(path) c", &["{path=\"/\"} 6", "{path=\"/m\"} 0"]),
-        ("b * on(path) group_left(owner) c", &["{owner=\"x\", path=\"/\", pod=\"1\"} 6", "{owner=\"y\", path=\"/m\", pod=\"1\"} 0"]),
-        ("c * ignoring(pod, owner) group_right a", &[
-            "{path=\"/\", pod=\"1\"} 12",
-            "{path=\"/\", pod=\"2\"} 15",
-            "{path=\"/m\", pod=\"1\"} 42",
-        ]),
+        (
+            "b * on(path) group_left(owner) c",
+            &["{owner=\"x\", path=\"/\", pod=\"1\"} 6", "{owner=\"y\", path=\"/m\", pod=\"1\"} 0"],
+        ),
+        (
+            "c * ignoring(pod, owner) group_right a",
+            &["{path=\"/\", pod=\"1\"} 12", "{path=\"/\", pod=\"2\"} 15", "{path=\"/m\", pod=\"1\"} 42"],
+        ),
         ("a and on(path) b{path=\"/m\"}", &["a{path=\"/m\", pod=\"1\"} 6"]),
         ("a unless b", &["a{path=\"/\", pod=\"2\"} 5"]),
         ("b{path=\"/\"} or on(path) c", &["b{path=\"/\", pod=\"1\"} 2", "c{owner=\"y\", path=\"/m\"} 7"]),
@@ -102,7 +107,10 @@ fn expressions_come_to_what_prometheus_says() {
         ("sum(none)", &[]),
         ("scalar(b{path=\"/\"}) + 1", &["3"]),
         ("scalar(a)", &["NaN"]),
-        ("clamp(a, 4.5, 5.5)", &["{path=\"/\", pod=\"1\"} 4.5", "{path=\"/\", pod=\"2\"} 5", "{path=\"/m\", pod=\"1\"} 5.5"]),
+        (
+            "clamp(a, 4.5, 5.5)",
+            &["{path=\"/\", pod=\"1\"} 4.5", "{path=\"/\", pod=\"2\"} 5", "{path=\"/m\", pod=\"1\"} 5.5"],
+        ),
         ("clamp(a, 2, 1)", &[]),
         ("clamp_min(nn, 1)", &["{} NaN"]),
         ("clamp_min(nn, Inf)", &["{} inf"]),
@@ -178,7 +186,9 @@ fn ranges() {
 
 #[test]
 fn quantiles_of_buckets() {
-    let of = |pairs: &[(f64, f64)]| pairs.iter().map(|(bound, count)| Bucket { bound: *bound, count: *count }).collect::<Vec<_>>();
+    let of = |pairs: &[(f64, f64)]| {
+        pairs.iter().map(|(bound, count)| Bucket { bound: *bound, count: *count }).collect::<Vec<_>>()
+    };
     let plain = [(0.1, 10.0), (0.2, 30.0), (0.4, 40.0), (f64::INFINITY, 50.0)];
     for (name, quantile, buckets, expected) in [
         ("within a bucket", 0.5, &plain[..], 0.175),
@@ -194,13 +204,24 @@ fn quantiles_of_buckets() {
         ("no bucket", 0.5, &[], f64::NAN),
         ("no observations", 0.5, &[(0.1, 0.0), (f64::INFINITY, 0.0)], f64::NAN),
         ("not sorted", 0.5, &[(f64::INFINITY, 50.0), (0.4, 40.0), (0.1, 10.0), (0.2, 30.0)], 0.175),
-        ("less than below", 0.5, &[(0.1, 10.0), (0.2, 5.0), (0.4, 40.0), (f64::INFINITY, 40.0)], 0.2 + 0.2 / 3.0),
+        (
+            "less than below",
+            0.5,
+            &[(0.1, 10.0), (0.2, 5.0), (0.4, 40.0), (f64::INFINITY, 40.0)],
+            0.2 + 0.2 / 3.0,
+        ),
         ("the same but for arithmetic", 1.0, &[(0.1, 10.0), (0.2, 10.0 + 1e-12), (f64::INFINITY, 10.0)], 0.1),
         ("bounds below 0", 0.1, &[(-0.1, 10.0), (0.2, 30.0), (f64::INFINITY, 30.0)], -0.1),
-        ("the same bound twice", 0.5, &[(0.1, 5.0), (0.1, 5.0), (0.2, 30.0), (0.4, 40.0), (f64::INFINITY, 50.0)], 0.175),
+        (
+            "the same bound twice",
+            0.5,
+            &[(0.1, 5.0), (0.1, 5.0), (0.2, 30.0), (0.4, 40.0), (f64::INFINITY, 50.0)],
+            0.175,
+        ),
     ] {
         let value = of_buckets(quantile, of(buckets));
-        let same = value == expected || (value - expected).abs() < 1e-12 || value.is_nan() && expected.is_nan();
+        let same =
+            value == expected || (value - expected).abs() < 1e-12 || value.is_nan() && expected.is_nan();
         assert!(same, "{name}: {value}, not {expected}");
     }
 }
@@ -217,7 +238,10 @@ fn quantiles_of_series() {
         ("h_bucket le=none path=/m", &[(10, 4.0)]),
         ("h_bucket path=/x", &[(10, 4.0)]),
     ]);
-    assert_eq!(shown(&store, "histogram_quantile(0.25, h_bucket)", 10), ["{path=\"/\"} 0.05", "{path=\"/m\"} 0.2"]);
+    assert_eq!(
+        shown(&store, "histogram_quantile(0.25, h_bucket)", 10),
+        ["{path=\"/\"} 0.05", "{path=\"/m\"} 0.2"]
+    );
 }
 
 #[test]

@@ -101,7 +101,8 @@ pub(super) fn first_wrong(text: &str, tokens: &[Token<'_>], is_syntax: impl Fn(&
 
 /// What may be missing where a text ends, without what closes brackets.
 const ENDINGS: &[&str] = &[
-    "", " x", "(x)", " (x)", "\"\"", "=\"\"", "a=\"\"", " 1m", ":1m", "1", " 1)", "()", "(x) x", " x,x", ",x", " (x)(x)", "]", "1m]", "} ",
+    "", " x", "(x)", " (x)", "\"\"", "=\"\"", "a=\"\"", " 1m", ":1m", "1", " 1)", "()", "(x) x", " x,x",
+    ",x", " (x)(x)", "]", "1m]", "} ",
 ];
 
 /// The brackets that are open, closed.
@@ -128,7 +129,26 @@ mod tests {
         let text = "sum by (a)\n (rate(x_total{a=~\"(b\\\"\"}[1m])) # é (\n > 0.5";
         let words: Vec<_> = tokens(text).iter().map(|token| token.text).collect();
         let expected = [
-            "sum", "by", "(", "a", ")", "(", "rate", "(", "x_total", "{", "a", "=~", "\"(b\\\"\"", "}", "[", "1m", "]", ")", ")", ">",
+            "sum",
+            "by",
+            "(",
+            "a",
+            ")",
+            "(",
+            "rate",
+            "(",
+            "x_total",
+            "{",
+            "a",
+            "=~",
+            "\"(b\\\"\"",
+            "}",
+            "[",
+            "1m",
+            "]",
+            ")",
+            ")",
+            ">",
             "0.5",
         ];
         assert_eq!(words, expected);

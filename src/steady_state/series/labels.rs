@@ -29,7 +29,8 @@ impl Labels {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
         // Stable: the last of a name stays the last.
         pairs.sort_by_key(|(name, _)| *name);
-        let mut text = String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+        let mut text =
+            String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
         for (at, (name, value)) in pairs.iter().enumerate() {
             let last = pairs.get(at + 1).is_none_or(|(next, _)| next != name);
             if last && !value.is_empty() {
@@ -92,7 +93,9 @@ impl Labels {
 }
 
 fn push(text: &mut String, name: &str, value: &str) {
-    let length = |part: &str| u32::try_from(part.len()).ok().filter(|_| part.len() <= MAX_TEXT).and_then(char::from_u32);
+    let length = |part: &str| {
+        u32::try_from(part.len()).ok().filter(|_| part.len() <= MAX_TEXT).and_then(char::from_u32)
+    };
     if let (Some(names), Some(values)) = (length(name), length(value)) {
         text.push(names);
         text.push_str(name);
@@ -165,12 +168,16 @@ mod tests {
 
     #[test]
     fn pairs_are_sorted_and_empty_values_are_none() {
-        let labels = Labels::new([("b", "2"), (NAME, "up"), ("a", "old"), ("c", ""), ("a", "1"), ("ü", "ß\u{1}\"")]);
+        let labels =
+            Labels::new([("b", "2"), (NAME, "up"), ("a", "old"), ("c", ""), ("a", "1"), ("ü", "ß\u{1}\"")]);
         let pairs: Vec<_> = labels.iter().collect();
         assert_eq!(pairs, [(NAME, "up"), ("a", "1"), ("b", "2"), ("ü", "ß\u{1}\"")]);
         assert_eq!((labels.get("b"), labels.get("c"), labels.name()), ("2", "", "up"));
         assert_eq!(labels.to_string(), "up{a=\"1\", b=\"2\", ü=\"ß\\u{1}\\\"\"}");
-        assert_eq!(labels.without_name().with("a", "").with("d", "4").to_string(), "{b=\"2\", d=\"4\", ü=\"ß\\u{1}\\\"\"}");
+        assert_eq!(
+            labels.without_name().with("a", "").with("d", "4").to_string(),
+            "{b=\"2\", d=\"4\", ü=\"ß\\u{1}\\\"\"}"
+        );
         assert_eq!(Labels::empty().to_string(), "{}");
         assert_eq!(Labels::new([(NAME, "up")]).to_string(), "up");
         assert_eq!(Labels::new([("a", "1"), ("b", "2")]), Labels::new([("b", "2"), ("a", "1")]));

@@ -146,9 +146,10 @@ impl Store {
             None => (&[][..], self.series.as_slice()),
         };
         let of_ids = ids.iter().filter_map(|id| self.series.get(*id as usize)?.as_ref());
-        of_ids.chain(rest.iter().flatten()).filter(|series| selector.accepts(&series.labels)).filter_map(|series| {
-            Some(View { series, timeline: self.timelines.get(series.timeline)? })
-        })
+        of_ids
+            .chain(rest.iter().flatten())
+            .filter(|series| selector.accepts(&series.labels))
+            .filter_map(|series| Some(View { series, timeline: self.timelines.get(series.timeline)? }))
     }
 
     /// What there is of the series of `selector` at a moment.
@@ -226,7 +227,9 @@ impl Store {
             Some((timeline, slot)) if series.timeline == timeline => slot,
             _ => {
                 self.timelines.make_own(series);
-                let Some(slot) = self.timelines.get_mut(series.timeline).and_then(|timeline| timeline.push(at)) else {
+                let Some(slot) =
+                    self.timelines.get_mut(series.timeline).and_then(|timeline| timeline.push(at))
+                else {
                     self.refused.late += 1;
                     return false;
                 };
@@ -272,7 +275,11 @@ impl Store {
             }
         }
         self.targets.retain(|_, target| {
-            let kept = self.timelines.get(target.timeline()).and_then(Timeline::last).is_some_and(|at| at >= kept_since);
+            let kept = self
+                .timelines
+                .get(target.timeline())
+                .and_then(Timeline::last)
+                .is_some_and(|at| at >= kept_since);
             if !kept {
                 self.timelines.remove(target.timeline());
             }
@@ -323,7 +330,12 @@ impl<'a> View<'a> {
     pub fn range(&self, from: i64, to: i64, into: &mut Vec<(i64, f64)>) {
         into.clear();
         let (first, end) = (self.timeline.after(from), self.timeline.after(to));
-        let values = self.series.values.iter().skip_while(|(slot, _)| *slot < first).take_while(|(slot, _)| *slot < end);
+        let values = self
+            .series
+            .values
+            .iter()
+            .skip_while(|(slot, _)| *slot < first)
+            .take_while(|(slot, _)| *slot < end);
         into.extend(
             values
                 .filter(|(_, value)| !is_stale(*value))

@@ -8,7 +8,9 @@ use regex::Regex;
 /// Compiles `pattern`; what `regex` cannot do is refused with its reason.
 pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
     Regex::new(&format!("^(?s:{})$", translated(pattern))).map_err(|error| match error {
-        regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        regex::Error::Syntax(text) => {
+            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        }
         other => other.to_string(),
     })
 }
@@ -128,6 +130,9 @@ mod tests {
         for pattern in ["(", "a**b(", "[a", "\\", "(?P<", "(?=a)"] {
             assert!(compile(pattern).is_err(), "{pattern}");
         }
-        assert_eq!(compile("(?=a)").unwrap_err(), "look-around, including look-ahead and look-behind, is not supported");
+        assert_eq!(
+            compile("(?=a)").unwrap_err(),
+            "look-around, including look-ahead and look-behind, is not supported"
+        );
     }
 }

@@ -93,7 +93,9 @@ impl Scrape<'_> {
         L: IntoIterator<Item = (&'l str, &'l str), IntoIter: Clone>,
     {
         let labels = labels.into_iter();
-        let Some(id) = self.expected(name, labels.clone()).or_else(|| self.find(name, labels)) else { return };
+        let Some(id) = self.expected(name, labels.clone()).or_else(|| self.find(name, labels)) else {
+            return;
+        };
         let Some(Some(series)) = self.store.series.get_mut(id as usize) else { return };
         if std::mem::replace(&mut series.seen, self.number) == self.number {
             self.store.refused.invalid += 1;

@@ -35,12 +35,18 @@ impl Matcher {
 
     /// `name=~"pattern"`; fails with the reason if the pattern cannot be had.
     pub fn matches(name: &str, pattern: &str) -> Result<Self, String> {
-        Ok(Self { name: name.to_owned(), test: Test::Matches(pattern.to_owned(), pattern::compile(pattern)?) })
+        Ok(Self {
+            name: name.to_owned(),
+            test: Test::Matches(pattern.to_owned(), pattern::compile(pattern)?),
+        })
     }
 
     /// `name!~"pattern"`; fails with the reason if the pattern cannot be had.
     pub fn matches_not(name: &str, pattern: &str) -> Result<Self, String> {
-        Ok(Self { name: name.to_owned(), test: Test::MatchesNot(pattern.to_owned(), pattern::compile(pattern)?) })
+        Ok(Self {
+            name: name.to_owned(),
+            test: Test::MatchesNot(pattern.to_owned(), pattern::compile(pattern)?),
+        })
     }
 
     fn accepts(&self, value: &str) -> bool {
@@ -83,7 +89,11 @@ impl Selector {
     /// Whether a series of this metric can be meant.
     pub fn wants(&self, metric: &str) -> bool {
         self.name.as_deref().is_none_or(|name| name == metric)
-            && self.matchers.iter().filter(|matcher| matcher.name == NAME).all(|matcher| matcher.accepts(metric))
+            && self
+                .matchers
+                .iter()
+                .filter(|matcher| matcher.name == NAME)
+                .all(|matcher| matcher.accepts(metric))
     }
 
     /// Whether it is meant.
@@ -149,7 +159,10 @@ mod tests {
         assert!(named.wants("up") && !named.wants("upper"));
         let any = Selector::new(None, vec![Matcher::matches(NAME, "a|b").unwrap(), Matcher::is("a", "1")]);
         assert_eq!(any.to_string(), "{__name__=~\"a|b\", a=\"1\"}");
-        assert_eq!((named.to_string(), Selector::new(Some("x".into()), vec![]).to_string()), ("up{a=\"1\"}".into(), "x".into()));
+        assert_eq!(
+            (named.to_string(), Selector::new(Some("x".into()), vec![]).to_string()),
+            ("up{a=\"1\"}".into(), "x".into())
+        );
         assert!(any.wants("a") && any.wants("b") && !any.wants("c"));
     }
 }

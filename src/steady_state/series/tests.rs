@@ -38,9 +38,14 @@ fn the_last_value_stands_for_five_minutes() {
     let mut store = store();
     let labels = Labels::new([(NAME, "x")]);
     assert!(store.append(&labels, 1000, 1.0) && store.append(&labels, 2000, 2.0));
-    for (at, expected) in
-        [(999, None), (1000, Some(1.0)), (1999, Some(1.0)), (2000, Some(2.0)), (2000 + LOOKBACK - 1, Some(2.0)), (2000 + LOOKBACK, None)]
-    {
+    for (at, expected) in [
+        (999, None),
+        (1000, Some(1.0)),
+        (1999, Some(1.0)),
+        (2000, Some(2.0)),
+        (2000 + LOOKBACK - 1, Some(2.0)),
+        (2000 + LOOKBACK, None),
+    ] {
         assert_eq!(value(&store, "x", at), expected, "at {at}");
     }
 }
@@ -134,9 +139,14 @@ fn clocks_that_go_back_are_counted() {
     scrape(&mut store, 2000, Some(&[("x", 1.0)]));
     scrape(&mut store, 2000, Some(&[("x", 2.0)]));
     scrape(&mut store, 1000, Some(&[("x", 3.0), ("y", 3.0)]));
-    assert_eq!((store.refused().late, value(&store, "x", 2000), value(&store, "y", 2000)), (3, Some(1.0), None));
+    assert_eq!(
+        (store.refused().late, value(&store, "x", 2000), value(&store, "y", 2000)),
+        (3, Some(1.0), None)
+    );
     let labels = Labels::new([(NAME, "z")]);
-    assert!(store.append(&labels, 5, 1.0) && !store.append(&labels, 5, 2.0) && !store.append(&labels, 4, 2.0));
+    assert!(
+        store.append(&labels, 5, 1.0) && !store.append(&labels, 5, 2.0) && !store.append(&labels, 4, 2.0)
+    );
     assert_eq!(store.refused().late, 5);
     scrape(&mut store, 3000, Some(&[("x", 4.0)]));
     assert_eq!(range(&store, "x", 0, 9000), [(2000, 1.0), (3000, 4.0)]);
@@ -201,12 +211,21 @@ fn fifty_pods_fit() {
     for step in 0..70_i64 {
         for pod in 0..PODS {
             let name = format!("movies-7d9f8b6c5-abcd{pod}");
-            let target =
-                Labels::new([("namespace", "default"), ("pod", &name), ("node", "machine2"), ("instance", "10.244.1.17:8080")]);
+            let target = Labels::new([
+                ("namespace", "default"),
+                ("pod", &name),
+                ("node", "machine2"),
+                ("instance", "10.244.1.17:8080"),
+            ]);
             let mut scrape = store.scrape(&target, step * 1000 + pod as i64 + step * step % 7);
             for (at, path) in paths.iter().enumerate() {
                 for bound in &bounds {
-                    let labels = [("method", "GET"), ("path", path.as_str()), ("status", "200"), ("le", bound.as_str())];
+                    let labels = [
+                        ("method", "GET"),
+                        ("path", path.as_str()),
+                        ("status", "200"),
+                        ("le", bound.as_str()),
+                    ];
                     // One path in five is asked for.
                     let count = if at % 5 == 0 { step * 137 + step * step % 11 } else { 4000 };
                     scrape.sample("http_request_duration_seconds_bucket", labels, count as f64, None);
