@@ -20,6 +20,7 @@ struct Template {
 fn templates() -> Vec<Template> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("templates");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
     files.sort();
     let read = |path: PathBuf| {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();

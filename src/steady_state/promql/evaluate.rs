@@ -75,13 +75,12 @@ impl<'s> Evaluation<'s> {
                 let bound =
                     |plan: &Option<Box<Plan>>| plan.as_ref().map(|plan| self.number(plan)).transpose();
                 let (least, most) = (bound(least)?, bound(most)?);
-                if least.zip(most).is_some_and(|(least, most)| most < least) {
-                    return Ok(Vec::new());
-                }
-                self.mapped(of, |value| {
+                let clamped = self.mapped(of, |value| {
                     let value = most.map_or(value, |most| lesser(most, value));
                     least.map_or(value, |least| -lesser(-least, -value))
-                })
+                });
+                let empty = least.zip(most).is_some_and(|(least, most)| most < least);
+                clamped.map(|samples| if empty { Vec::new() } else { samples })
             }
             Plan::Quantile { quantile, of } => {
                 let quantile = self.number(quantile)?;
@@ -155,7 +154,10 @@ fn map(function: Function, value: f64) -> f64 {
     }
 }
 
-/// The lesser of two; not a number if one is none, unlike `f64::min`.
+/// The lesser of two as Go has it: below -Inf there is nothing, not even what is no number; which else wins.
 fn lesser(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+    if a.is_nan() || b.is_nan() {
+        return if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY { f64::NEG_INFINITY } else { f64::NAN };
+    }
+    a.min(b)
 }

@@ -113,6 +113,8 @@ fn expressions_come_to_what_prometheus_says() {
         ),
         ("clamp(a, 2, 1)", &[]),
         ("clamp_min(nn, 1)", &["{} NaN"]),
+        ("clamp_min(nn, Inf)", &["{} inf"]),
+        ("clamp_max(nn, -Inf)", &["{} -inf"]),
         ("clamp_max(b, 1)", &["{path=\"/\", pod=\"1\"} 1", "{path=\"/m\", pod=\"1\"} 0"]),
         ("abs(1 - b)", &["{path=\"/\", pod=\"1\"} 1", "{path=\"/m\", pod=\"1\"} 1"]),
         ("sgn(b)", &["{path=\"/\", pod=\"1\"} 1", "{path=\"/m\", pod=\"1\"} 0"]),
@@ -129,6 +131,7 @@ fn what_cannot_be_told_apart_is_an_error() {
         ("b + on(path) a", "two series on the right side match {path=\"/\"}"),
         ("b + on(path) group_right() c + on() a", "two series on the"),
         ("-{__name__=~\"a|b\"}", "several series would be"),
+        ("clamp(-{__name__=~\"a|b\"}, 2, 1)", "several series would be"),
         ("{__name__=~\"a|b\"} * on(path) group_left() c", "several series would be {path=\"/\", pod=\"1\"}"),
     ] {
         match evaluate(&store, text, 10) {
