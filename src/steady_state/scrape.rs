@@ -361,7 +361,8 @@ impl Scraper {
             }
             if needed > room {
                 // What is announced is believed only as far as it was delivered.
-                let pieces = needed.max(announced.min(2 * needed)).max(room * 3 / 2).min(MAX_BODY).div_ceil(PIECE);
+                let pieces =
+                    needed.max(announced.min(2 * needed)).max(room * 3 / 2).min(MAX_BODY).div_ceil(PIECE);
                 held.merge(self.room(pieces.saturating_sub(held.num_permits()))?);
                 room = held.num_permits() * PIECE;
                 text.reserve_exact(room - text.len());
