@@ -148,6 +148,50 @@ pub fn read(bytes: &[u8]) -> Manifest {
     manifest
 }
 
+/// A document that is no Kubernetes object: its text, and where its parts stand.
+#[derive(Debug)]
+pub(crate) struct Located<'t> {
+    pub(crate) text: &'t str,
+    root: source::Node,
+}
+
+impl<'t> Located<'t> {
+    /// Reads a file of one document and at most so many bytes. Fails with all that its text does wrong.
+    pub(crate) fn read(bytes: &'t [u8], most: usize) -> Result<Self, Vec<Diagnostic>> {
+        let start = Position { line: 1, column: 1 };
+        if bytes.len() > most {
+            let what = format!("the file is larger than {} KiB", most / 1024);
+            return Err(vec![Diagnostic::error(start, "", &what, "split it")]);
+        }
+        let text = text(bytes).map_err(|diagnostic| vec![diagnostic])?;
+        let mut documents = Vec::new();
+        source::read(text, &mut documents).map_err(|diagnostic| vec![diagnostic])?;
+        let count = documents.len();
+        match (documents.pop(), count) {
+            (Some(document), 1) if document.problems.is_empty() => Ok(Self { text, root: document.root }),
+            (Some(document), 1) => Err(document.problems),
+            _ => {
+                let what = format!("the file holds {count} documents");
+                Err(vec![Diagnostic::error(start, "", &what, "write one document into a file")])
+            }
+        }
+    }
+
+    /// An error about the value at `path`.
+    pub(crate) fn error(&self, path: &str, what: &str, cure: &str) -> Diagnostic {
+        Diagnostic::error(self.root.value_at(path), path, what, cure)
+    }
+}
+
+impl Diagnostic {
+    /// An error, in words that may be shown.
+    pub(crate) fn error(position: Position, path: &str, what: &str, cure: &str) -> Self {
+        let (path, what, cure) =
+            (finding::printable(path), finding::printable(what), finding::printable(cure));
+        Self { severity: Severity::Error, position, path, what, cure }
+    }
+}
+
 fn document_into(mut document: Document, manifest: &mut Manifest) {
     let mut diagnostics = std::mem::take(&mut document.problems);
     if diagnostics.is_empty() {
