@@ -1,7 +1,15 @@
 //! Nothing is lost of what real programs tell: our reader and an independent one find the same in their expositions.
 //! `tests/expositions/README.md` says where those are from.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at what is wrong")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what is wrong"
+)]
+
+#[path = "expositions/invariants.rs"]
+mod invariants;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -123,4 +131,34 @@ fn samples(body: &[u8]) -> Vec<String> {
         assert!(summary.cut_off || body.ends_with(b"# EOF") || body.ends_with(b"# EOF\n"));
     }
     samples
+}
+
+/// Lines of real programs with a few bytes changed; `fuzz/` has the search without an end.
+#[test]
+fn mutated_lines_keep_the_rules_of_the_reader() {
+    let alphabet = b"{}\"\\,=# \t\r\nae_:.0-+\xc3\xa9\xff";
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let (mut rounds, mut samples) = (0, 0);
+    for name in expected().keys() {
+        let body = body(name);
+        for chunk in body.chunks(2000).take(40) {
+            let mut chunk = chunk.to_vec();
+            for _ in 0..1 + random(8) {
+                let (at, new) = (random(chunk.len()), alphabet[random(alphabet.len())]);
+                match random(3) {
+                    0 => chunk[at] = new,
+                    1 => chunk.insert(at, new),
+                    _ => drop(chunk.remove(at)),
+                }
+            }
+            rounds += 1;
+            samples += invariants::hold(&chunk)
+                .unwrap_or_else(|broken| panic!("{name}: {broken}\n{}", chunk.escape_ascii()));
+        }
+    }
+    assert!(rounds > 200 && samples > 10 * rounds, "{samples} samples in {rounds} rounds");
 }
