@@ -9,3 +9,9 @@ pub mod experiment;
 pub mod manifest;
 #[path = "../src/network/mod.rs"]
 pub mod network;
+/// The reader of metrics alone: what is beside it needs a network, or a language of its own.
+#[path = "."]
+pub mod steady_state {
+    #[path = "../src/steady_state/exposition/mod.rs"]
+    pub mod exposition;
+}

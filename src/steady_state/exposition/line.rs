@@ -24,6 +24,8 @@ pub(super) enum Flaw<'b> {
     AfterEnd,
     #[error("it begins with no name of a metric")]
     NoName,
+    #[error("a space or `{{` is expected behind the name, before `{}`", excerpt(.0.as_bytes()))]
+    NoSpace(&'b str),
     #[error("it names two metrics")]
     TwoNames,
     #[error("a label's name is expected before `{}`", excerpt(.0.as_bytes()))]
@@ -89,6 +91,10 @@ pub(super) fn read<'b>(
 ) -> Result<Line<'b>, Flaw<'b>> {
     let (name, rest) = line.split_at_checked(bare).unwrap_or((line, ""));
     let mut rest = Rest(rest);
+    // `up.5` would be a half of `up` otherwise.
+    if !name.is_empty() && rest.first().is_some_and(|first| first != b'{' && !is_space(first)) {
+        return Err(Flaw::NoSpace(rest.0));
+    }
     rest.skip_space();
     let mut name = (!name.is_empty()).then_some(Cow::Borrowed(name));
     if rest.accept(b'{') {
