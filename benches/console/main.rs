@@ -93,6 +93,8 @@ fn pod_row(number: usize, restarts: u32) -> Arc<PodRow> {
         restarts,
         created: after_noon(-i64::try_from(number).expect("it is small")).parse().ok(),
         labels: labels(number / 10),
+        annotations: BTreeMap::new(),
+        ports: Vec::new(),
     })
 }
 
