@@ -13,7 +13,7 @@ use super::plan::{
     RangeFunction, Set, Side,
 };
 use super::tokens::{self, Kind, Token};
-use super::{Refusal, MAX_BYTES, MAX_DEPTH, MAX_WINDOW};
+use super::{MAX_BYTES, MAX_DEPTH, MAX_WINDOW, Refusal};
 use crate::steady_state::series::{Matcher, Selector};
 
 /// What the parser says where it says nothing.

@@ -40,15 +40,15 @@ fn extrapolated(function: RangeFunction, samples: &[(i64, f64)], range: i64, at:
         growth +=
             pairs(samples).filter(|(before, after)| after < before).map(|(before, _)| before).sum::<f64>();
     }
-    let sampled = seconds(last.0 - first.0);
-    let average = sampled / intervals;
+    let covered = seconds(last.0 - first.0);
+    let average = covered / intervals;
     let mut to_start = seconds(first.0 - (at - range));
     let mut to_end = seconds(at - last.0);
     if to_start >= average * NEAR {
         to_start = average / 2.0;
     }
     if counter && growth > 0.0 && first.1 >= 0.0 {
-        let to_zero = sampled * (first.1 / growth);
+        let to_zero = covered * (first.1 / growth);
         if to_zero < to_start {
             to_start = to_zero;
         }
@@ -56,7 +56,7 @@ fn extrapolated(function: RangeFunction, samples: &[(i64, f64)], range: i64, at:
     if to_end >= average * NEAR {
         to_end = average / 2.0;
     }
-    let mut factor = (sampled + to_start + to_end) / sampled;
+    let mut factor = (covered + to_start + to_end) / covered;
     if function == RangeFunction::Rate {
         factor /= seconds(range);
     }
