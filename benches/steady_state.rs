@@ -3,7 +3,6 @@
 //! `-- live SECONDS`.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::cast_precision_loss,
     reason = "a benchmark stops at what is wrong, and prints numbers of moderate size"
@@ -231,7 +230,7 @@ fn measure(what: &str, ports: &[u16], seconds: u64, wanted: Option<&'static str>
         tokio::time::sleep(Duration::from_secs(3)).await;
         let (cpu, begun) = (cpu(), Instant::now());
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let share = (self::cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+        let share = self::cpu().saturating_sub(cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
         let (now, most) = (memory("VmRSS:"), memory("VmHWM:"));
         cancel.cancel();
         scraper.await.expect("the scraper ends");

@@ -1,12 +1,7 @@
 //! Nothing is lost of what real programs tell: our reader and an independent one find the same in their expositions.
 //! `tests/expositions/README.md` says where those are from.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at what is wrong"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at what is wrong")]
 
 #[path = "expositions/invariants.rs"]
 mod invariants;
@@ -100,7 +95,7 @@ fn every_sample_of_every_program_is_read_as_another_reader_reads_it() {
 #[test]
 fn a_filter_hands_over_its_names_and_counts_the_rest() {
     for (name, expected) in expected() {
-        let wanted = |name: &str| name.len() % 2 == 0;
+        let wanted = |name: &str| name.len().is_multiple_of(2);
         let format = Format::of(Some(&expected.content_type));
         let summary =
             read(&body(&name), format, wanted, |sample| assert!(wanted(&sample.name), "{sample:?}")).unwrap();
@@ -147,7 +142,7 @@ fn mutated_lines_keep_the_rules_of_the_reader() {
         let body = body(name);
         for chunk in body.chunks(2000).take(40) {
             let mut chunk = chunk.to_vec();
-            for _ in 0..1 + random(8) {
+            for _ in 0..=random(8) {
                 let (at, new) = (random(chunk.len()), alphabet[random(alphabet.len())]);
                 match random(3) {
                     0 => chunk[at] = new,

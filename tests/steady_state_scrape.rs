@@ -1,15 +1,10 @@
 //! Pods that answer badly, on loopback: each costs its own answer and no more, within its time and in bounded memory, and
 //! what is said about it leads to the cause.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at what is wrong"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what is wrong")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -34,13 +29,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// What a busy machine may add to a time limit.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// Pieces of 5 KiB in a large answer, which has 8 MiB.
-const LARGE: usize = 8 * 1024 / 5;
-
 /// Held by the test that measures the memory of this process.
 static MEASURING: Mutex<()> = Mutex::const_new(());
-
-const TEXT: &str = "text/plain; version=0.0.4";
 
 /// A pod whose paths each answer in their own bad way.
 struct Pod {
@@ -101,111 +91,95 @@ async fn serve(mut stream: TcpStream, requests: &AtomicUsize) -> io::Result<()> 
     }
 }
 
+/// A sample, as a program would tell it.
+const GOOD: &str = "# TYPE up gauge\nup{path=\"/u/{id}\"} 1\n";
+
 /// Answers, and says whether the connection stays open.
 async fn answer(stream: &mut TcpStream, path: &str, request: &str) -> io::Result<bool> {
-    let good = "# TYPE up gauge\nup{path=\"/u/{id}\"} 1\n";
-    match path {
-        "/good" => {
-            assert!(request.contains("accept: application/openmetrics-text;version=1.0.0"), "{request}");
-            assert!(request.contains("accept-encoding: identity"), "{request}");
-            whole(stream, "200 OK", &[("Content-Type", TEXT)], good.as_bytes()).await?;
-            return Ok(true);
-        }
-        "/openmetrics" => {
-            let body = b"up 1 1520879607.789\n# EOF\n";
-            let kind = "application/openmetrics-text; version=1.0.0";
-            whole(stream, "200 OK", &[("Content-Type", kind)], body).await?;
-        }
-        "/hang" => sleep(Duration::from_mins(1)).await,
-        "/hang-after-head" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await?;
-            sleep(Duration::from_mins(1)).await;
-        }
-        "/slow" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n").await?;
-            for byte in good.bytes().cycle() {
-                stream.write_all(&[byte]).await?;
-                sleep(Duration::from_secs(1)).await;
+    if let Some((head, piece, pause)) = endless(path) {
+        stream.write_all(head.as_bytes()).await?;
+        loop {
+            stream.write_all(&piece).await?;
+            if !pause.is_zero() {
+                sleep(pause).await;
             }
         }
-        "/endless" | "/endless-line" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-            let piece = if path == "/endless" { good.repeat(1000) } else { "x".repeat(65536) };
-            loop {
-                stream.write_all(piece.as_bytes()).await?;
-            }
-        }
-        "/announces-1-gib" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await?;
-            loop {
-                stream.write_all(good.as_bytes()).await?;
-            }
-        }
-        "/endless-head" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nX: ").await?;
-            loop {
-                stream.write_all(&[b'x'; 4096]).await?;
-            }
-        }
-        "/no-http" => stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").await?,
-        "/nothing" => {}
-        "/redirect" => whole(stream, "302 Found", &[("Location", "/redirect")], b"").await?,
-        "/gzip" => whole(stream, "200 OK", &[("Content-Encoding", "gzip")], b"\x1f\x8b\x08").await?,
-        "/too-short" => {
-            let head = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
-            stream.write_all([head, good].concat().as_bytes()).await?;
-        }
-        "/too-long" => {
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", good.len() - 3);
-            stream.write_all([&head, good].concat().as_bytes()).await?;
-        }
-        "/bad-chunk" => {
-            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nup 1\n\r\nnonsense\r\n";
-            stream.write_all(head.as_bytes()).await?;
-        }
-        "/closed-in-chunk" => {
-            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nup 1\n\r\n500\r\nup";
-            stream.write_all(head.as_bytes()).await?;
-        }
-        "/404" => whole(stream, "404 Not Found", &[], b"404 page not found\n").await?,
-        "/500" => whole(stream, "500 Internal Server Error", &[], b"collector \x1b[2J died").await?,
-        "/401" => whole(stream, "401 Unauthorized", &[], b"").await?,
-        "/large" => {
-            let piece = "up 1\n".repeat(1024);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", piece.len() * LARGE);
-            stream.write_all(head.as_bytes()).await?;
-            for _ in 0..LARGE {
-                stream.write_all(piece.as_bytes()).await?;
-            }
-        }
-        path => whole(stream, "200 OK", &[("Content-Type", TEXT)], &odd_body(path)).await?,
     }
-    Ok(false)
+    assert!(request.contains("accept: application/openmetrics-text;version=1.0.0"), "{request}");
+    assert!(request.contains("accept-encoding: identity"), "{request}");
+    stream.write_all(&at_once(path)).await?;
+    Ok(path == "/good")
 }
 
-async fn whole(
-    stream: &mut TcpStream,
-    status: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> io::Result<()> {
-    let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+/// Of an answer without an end: how it begins, what follows again and again, and the time between.
+fn endless(path: &str) -> Option<(&'static str, Vec<u8>, Duration)> {
+    let (minute, second) = (Duration::from_mins(1), Duration::from_secs(1));
+    let piece = |text: &str| text.as_bytes().to_vec();
+    Some(match path {
+        "/hang" => ("", Vec::new(), minute),
+        "/hang-after-head" => ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Vec::new(), minute),
+        "/slow" => ("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", piece("u"), second),
+        "/endless" => ("HTTP/1.1 200 OK\r\n\r\n", piece(&GOOD.repeat(1000)), Duration::ZERO),
+        "/endless-line" => ("HTTP/1.1 200 OK\r\n\r\n", piece(&"x".repeat(65536)), Duration::ZERO),
+        "/endless-head" => ("HTTP/1.1 200 OK\r\nX: ", piece(&"x".repeat(4096)), Duration::ZERO),
+        "/announces-1-gib" => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n";
+            (head, piece(&GOOD.repeat(1000)), Duration::ZERO)
+        }
+        // 8 MiB; what follows is not of the answer.
+        "/large" => (
+            "HTTP/1.1 200 OK\r\nContent-Length: 8388608\r\n\r\n",
+            piece(&"up 1\n".repeat(1000)),
+            Duration::ZERO,
+        ),
+        _ => return None,
+    })
+}
+
+/// Answers that are sent at once, and end.
+fn at_once(path: &str) -> Vec<u8> {
+    let raw = |head: &str, rest: &str| format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{rest}").into_bytes();
+    match path {
+        "/openmetrics" => {
+            let kind = "Content-Type: application/openmetrics-text; version=1.0.0\r\n";
+            whole("200 OK", kind, b"up 1 1520879607.789\n# EOF\n")
+        }
+        "/no-http" => b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(),
+        "/nothing" => Vec::new(),
+        "/redirect" => whole("302 Found", "Location: /redirect\r\n", b""),
+        "/gzip" => whole("200 OK", "Content-Encoding: gzip\r\n", b"\x1f\x8b\x08"),
+        "/too-short" => raw("Content-Length: 500", GOOD),
+        "/too-long" => raw(&format!("Content-Length: {}", GOOD.len() - 3), GOOD),
+        "/bad-chunk" => raw("Transfer-Encoding: chunked", "5\r\nup 1\n\r\nnonsense\r\n"),
+        "/closed-in-chunk" => raw("Transfer-Encoding: chunked", "5\r\nup 1\n\r\n500\r\nup"),
+        "/404" => whole("404 Not Found", "", b"404 page not found\n"),
+        "/500" => whole("500 Internal Server Error", "", b"collector \x1b[2J died"),
+        "/401" => whole("401 Unauthorized", "", b""),
+        path => whole("200 OK", "Content-Type: text/plain; version=0.0.4\r\n", &odd_body(path)),
     }
-    head.push_str("\r\n");
-    stream.write_all(&[head.as_bytes(), body].concat()).await
+}
+
+fn whole(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
 /// Bodies of answers that are as they should be otherwise.
 fn odd_body(path: &str) -> Vec<u8> {
     match path {
+        "/good" => GOOD.as_bytes().to_vec(),
         "/html" => b"<html><head><title>Log in</title></head></html>".to_vec(),
         "/json" => b"{\"status\":\"UP\"}".to_vec(),
         "/binary" => (0..=255).cycle().take(100_000).collect(),
         "/empty" => Vec::new(),
         "/gzip-unsaid" => b"\x1f\x8b\x08\x00 and so on".to_vec(),
-        "/million" => (0..1_000_000).map(|number| format!("m{number} 1\n")).collect::<String>().into_bytes(),
+        "/million" => {
+            let mut body = String::new();
+            for number in 0..1_000_000 {
+                writeln!(body, "m{number} 1").unwrap();
+            }
+            body.into_bytes()
+        }
         "/long-line" => format!("up{{a=\"{}\"}} 1\nup 2\n", "x".repeat(1024 * 1024)).into_bytes(),
         "/nan" => b"up NaN\nup{a=\"\"} +Inf\nup{a=\"b\"} -inf\n".to_vec(),
         "/times" => b"up 1 -62135596800000\nup 2 253402300799999\nup 3 99999999999999999999\n".to_vec(),

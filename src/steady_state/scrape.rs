@@ -322,14 +322,14 @@ impl Scraper {
             let begin = begin_of(&mut body).await;
             return Err(refusal(head.status, &head.headers, &begin, port, by_proxy));
         }
-        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let encoding = text(header::CONTENT_ENCODING).unwrap_or("identity");
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let encoding = header(header::CONTENT_ENCODING).unwrap_or("identity");
         if !encoding.eq_ignore_ascii_case("identity") {
             return Err(ScrapeError::Compressed(excerpt(encoding.as_bytes())));
         }
-        let format = Format::of(text(header::CONTENT_TYPE));
-        let (body, held) = self.read_body(body, progress).await?;
-        Ok((body, held, format))
+        let format = Format::of(header(header::CONTENT_TYPE));
+        let (text, room) = self.read_body(body, progress).await?;
+        Ok((text, room, format))
     }
 
     async fn read_body<B>(

@@ -40,7 +40,7 @@ fn hold_as(body: &[u8], format: Format) -> Result<usize, String> {
         return Err(format!("{} samples came: {summary:?}", all.len()));
     }
     // What is left out is left out by its name alone.
-    let is_wanted = |name: &str| name.len() % 2 == 0;
+    let is_wanted = |name: &str| name.len().is_multiple_of(2);
     let mut some = Vec::new();
     let filtered = read(body, format, is_wanted, |sample| some.push(told(sample)));
     let expected: Vec<_> = all.iter().filter(|(name, _)| is_wanted(name)).cloned().collect();
@@ -63,7 +63,7 @@ fn hold_as(body: &[u8], format: Format) -> Result<usize, String> {
 
 fn adds_up(body: &[u8], summary: &Summary) -> Result<(), String> {
     let Summary { lines, samples, skipped, beyond, comments, blank, bad, problems, .. } = summary;
-    let feeds = body.iter().filter(|byte| **byte == b'\n').count();
+    let feeds = memchr::memchr_iter(b'\n', body).count();
     let last = usize::from(body.last().is_some_and(|byte| *byte != b'\n'));
     if *lines != feeds + last || *lines != samples + skipped + beyond + comments + blank + bad {
         return Err(format!("{} lines: {summary:?}", feeds + last));

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -34,7 +36,7 @@ fn read_all(body: &[u8], format: Format) -> (Vec<Owned>, Summary) {
 fn assert_adds_up(body: &[u8], summary: &Summary) {
     let Summary { lines, samples, skipped, beyond, comments, blank, bad, .. } = summary;
     assert_eq!(*lines, samples + skipped + beyond + comments + blank + bad, "{summary:?}");
-    let feeds = body.iter().filter(|byte| **byte == b'\n').count();
+    let feeds = memchr::memchr_iter(b'\n', body).count();
     let last = usize::from(body.last().is_some_and(|byte| *byte != b'\n'));
     assert_eq!(*lines, feeds + last, "{summary:?}");
 }
@@ -120,10 +122,10 @@ fn timestamps_and_exemplars() {
     assert_eq!(open("up 1 1520879607.789"), Ok((1.0, Some(1_520_879_607_789))));
     assert_eq!(open("up 1 1520879607"), Ok((1.0, Some(1_520_879_607_000))));
     assert_eq!(open("up 1 1.520879607789e9"), Ok((1.0, Some(1_520_879_607_789))));
-    let exemplar = r##"up_bucket{le="0.1"} 8 # {} 0.054"##;
+    let exemplar = r#"up_bucket{le="0.1"} 8 # {} 0.054"#;
     assert_eq!(open(exemplar), Ok((8.0, None)));
     assert_eq!(text(exemplar), Ok((8.0, None)));
-    let exemplar = r##"up_bucket{le="1"} 11 1520879607.789 # {trace_id="K O # }x"} 0.67 123.4"##;
+    let exemplar = r#"up_bucket{le="1"} 11 1520879607.789 # {trace_id="K O # }x"} 0.67 123.4"#;
     assert_eq!(open(exemplar), Ok((11.0, Some(1_520_879_607_789))));
     for (line, words) in [
         ("up 1 1520879607.789", "whole number of milliseconds"),
@@ -296,8 +298,11 @@ fn the_format_is_in_the_content_type() {
     }
 }
 
+/// Name, labels and value of a sample without a timestamp.
+type Plain = (String, Vec<(String, String)>, f64);
+
 /// What the crate `prometheus-parse` makes of a line: name, labels sorted, value.
-fn crate_reads(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+fn crate_reads(line: &str) -> Option<Plain> {
     let lines = format!("{line}\n");
     let scrape = prometheus_parse::Scrape::parse(lines.lines().map(|line| Ok(line.to_owned()))).ok()?;
     let sample = scrape.samples.into_iter().next()?;
@@ -308,7 +313,7 @@ fn crate_reads(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
     Some((sample.metric, labels, value))
 }
 
-fn we_read(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+fn we_read(line: &str) -> Option<Plain> {
     let mut sample = one(line, Format::Text).ok()?;
     sample.labels.sort();
     Some((sample.name, sample.labels, sample.value))
@@ -371,20 +376,20 @@ fn write(sample: &Owned, format: Format, spaces: usize) -> String {
         parts.push(format!("{name}={}", quote(value)));
     }
     if !parts.is_empty() {
-        line.push_str(&format!("{{{space}{}{space}}}", parts.join(&format!("{space},{space}"))));
+        write!(line, "{{{space}{}{space}}}", parts.join(&format!("{space},{space}"))).unwrap();
     }
     let value = match sample.value {
         f64::INFINITY => "+Inf".to_owned(),
         f64::NEG_INFINITY => "-Inf".to_owned(),
         value => value.to_string(),
     };
-    line.push_str(&format!(" {space}{value}"));
+    write!(line, " {space}{value}").unwrap();
     match (sample.timestamp_ms, format) {
         (None, _) => {}
-        (Some(at), Format::Text) => line.push_str(&format!(" {at}")),
+        (Some(at), Format::Text) => write!(line, " {at}").unwrap(),
         (Some(at), Format::OpenMetrics) => {
             let sign = if at < 0 { "-" } else { "" };
-            line.push_str(&format!(" {sign}{}.{:03}", at.abs() / 1000, at.abs() % 1000));
+            write!(line, " {sign}{}.{:03}", at.abs() / 1000, at.abs() % 1000).unwrap();
         }
     }
     line.push('\n');
