@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::editor::Manuscript;
 use super::effect::{Deed, ObjectRef, Slot};
 use super::key::Key;
 use super::notice::Severity;
@@ -76,6 +77,8 @@ pub enum Event {
         /// What it is.
         trouble: Trouble,
     },
+    /// A text that an earlier console could not save.
+    Recovered(Manuscript),
     /// The console talks to this world now.
     Connected(World),
 }
@@ -96,6 +99,15 @@ pub enum Loaded {
         text: String,
         /// One report for each experiment in it.
         reports: Vec<Report>,
+    },
+    /// A text to be edited. It is recorded, since what is typed means nothing without it.
+    Manuscript(Manuscript),
+    /// What is edited is in this file.
+    Saved {
+        /// The file's path.
+        path: String,
+        /// What it is like now.
+        stamp: String,
     },
     /// What happened to an experiment, oldest first.
     Timeline {
@@ -120,6 +132,10 @@ impl Event {
             Self::Changed(batch) => 1 + batch.len(),
             Self::Loaded { outcome: Ok(Loaded::Lines(lines)), .. } => 1 + lines.len() / 4,
             Self::Loaded { outcome: Ok(Loaded::Text(text)), .. } => 1 + text.len() / 400,
+            Self::Loaded { outcome: Ok(Loaded::Manuscript(manuscript)), .. } => {
+                1 + manuscript.text.len() / 400
+            }
+            Self::Pasted(text) => 1 + text.len() / 400,
             _ => 1,
         }
     }

@@ -112,6 +112,10 @@ pub enum Purpose {
     Context,
     /// The container whose logs are shown.
     Container,
+    /// Whether the text in the editor may go.
+    Discard,
+    /// The value of a field.
+    Field,
 }
 
 /// A choice among names.

@@ -24,6 +24,8 @@ pub enum Screen {
     Experiments,
     /// Files to start from.
     Templates,
+    /// A text that is edited.
+    Editor,
     /// One experiment in depth.
     Run,
     /// A text: YAML, a description, logs.
@@ -38,10 +40,11 @@ pub enum Screen {
 
 impl Screen {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Experiments,
         Self::Templates,
+        Self::Editor,
         Self::Run,
         Self::Pager,
         Self::Help,
@@ -55,6 +58,7 @@ impl Screen {
             Self::Cluster => "cluster",
             Self::Experiments => "experiments",
             Self::Templates => "templates",
+            Self::Editor => "editor",
             Self::Run => "experiment",
             Self::Pager => "text",
             Self::Help => "help",
@@ -69,6 +73,8 @@ impl Screen {
             Self::Cluster => &[Scope::Cluster, Scope::List, Scope::Global],
             Self::Experiments => &[Scope::Experiments, Scope::List, Scope::Global],
             Self::Templates => &[Scope::Templates, Scope::List, Scope::Global],
+            // What its keys do changes: `State::scopes` knows what they do now.
+            Self::Editor => &[Scope::Editor, Scope::Typing, Scope::Form, Scope::Global],
             Self::Run => &[Scope::Run, Scope::List, Scope::Global],
             Self::Pager => &[Scope::Pager, Scope::Global],
             Self::Help => &[Scope::Help, Scope::List, Scope::Global],
@@ -91,6 +97,10 @@ pub enum Pane {
     Experiments,
     /// Files to start from.
     Templates,
+    /// The text that is edited.
+    Editor,
+    /// The same as a form.
+    Form,
     /// More about what is selected.
     Details,
     /// How an experiment stands.

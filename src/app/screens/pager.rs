@@ -1,4 +1,4 @@
-//! A text to read: YAML, a description, events, logs, the file of a template.
+//! A text to read: YAML, a description, events, logs.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +49,8 @@ pub struct Pager {
     pub lines: Vec<String>,
     /// Its language.
     pub language: Language,
-    /// Where it comes from; nothing for a text of our own.
+    /// Where it comes from.
     pub request: Option<Request>,
-    /// The name of the template whose file it is.
-    pub template: Option<String>,
     /// The first visible line.
     pub top: usize,
     /// The first visible column.
@@ -92,13 +90,6 @@ impl Pager {
         // A wrapped line takes several rows: then the last line may come to the top.
         if self.wrap { self.lines.len().saturating_sub(1) } else { self.lines.len().saturating_sub(visible) }
     }
-}
-
-/// Opens a text of our own.
-pub(in crate::app) fn show(state: &mut State, title: String, text: &str, language: Language) {
-    let lines = text.lines().take(MAX_LINES).map(str::to_owned).collect();
-    state.pager = Pager { title, content: Content::Ready, lines, language, ..Pager::default() };
-    state.enter(Screen::Pager);
 }
 
 /// Asks for a text and opens it.

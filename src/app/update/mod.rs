@@ -3,6 +3,7 @@
 mod act;
 mod arrive;
 mod command;
+mod edit;
 mod lists;
 mod mouse;
 mod press;
@@ -48,6 +49,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             state.say(severity, trouble);
             state.refresh();
         }
+        Event::Recovered(manuscript) => edit::recovered(state, manuscript),
         Event::Connected(world) => {
             state.world = world;
             state.data = super::store::Data::default();
@@ -59,6 +61,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         }
     }
     count_down(state);
+    edit::follow(state, &mut effects);
     effects
 }
 

@@ -1,6 +1,6 @@
 //! The mouse: a click selects a row and the list that it is in; a click on the selected row opens it.
 
-use super::{Effects, act, lists};
+use super::{Effects, act, edit, lists};
 use crate::app::geometry;
 use crate::app::list::Motion;
 use crate::app::screens::{Pane, Screen};
@@ -28,6 +28,9 @@ pub(super) fn click(state: &mut State, x: u16, y: u16, effects: &mut Effects) {
         return;
     }
     let Some((pane, area)) = pane_at(state, x, y) else { return };
+    if pane == Pane::Editor {
+        return edit::click(state, x, y);
+    }
     let had_focus = state.focus() == pane;
     focus(state, pane);
     let Some(row) = (y - area.y).checked_sub(ABOVE).map(usize::from) else { return };
@@ -51,6 +54,7 @@ fn selected(state: &State, pane: Pane) -> Option<usize> {
         Pane::Pods => state.cluster.pods.index,
         Pane::Experiments => state.experiments.list.index,
         Pane::Templates => state.templates.list.index,
+        Pane::Form => state.editor.form.index,
         Pane::Help => state.help.list.index,
         Pane::Settings => state.settings_screen.list.index,
         _ => return None,
