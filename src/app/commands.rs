@@ -17,6 +17,10 @@ pub enum Run {
     Dashboard,
     /// Says on which port pods serve their metrics.
     Port,
+    /// Opens a file in the editor, or the editor.
+    Edit,
+    /// Saves what is in the editor.
+    Write,
     /// Writes the recording.
     Dump,
     /// Another theme.
@@ -78,6 +82,8 @@ pub const COMMANDS: &[Command] = &[
     reads("settings", &["set"], "", "Theme, colours, characters, mouse", Run::Action(Action::Settings)),
     reads("ns", &["namespace"], "[NAME|all]", "Show one namespace, or all", Run::Namespace),
     reads("ctx", &["context"], "[NAME]", "Talk to another context of the kubeconfig", Run::Context),
+    reads("edit", &["open", "e"], "[FILE]", "Edit a file, or go to the editor", Run::Edit),
+    reads("write", &["w", "save"], "[FILE]", "Save what is in the editor", Run::Write),
     Command {
         writes: true,
         ..reads("apply", &["launch"], "FILE", "Launch the experiments of a file, after asking", Run::Apply)

@@ -76,6 +76,10 @@ pub enum Slot {
     Choice,
     /// A file with a dashboard.
     Dashboard,
+    /// The text that is edited: read, or saved.
+    Editor,
+    /// Whom the text that is edited would hit.
+    Preview,
 }
 
 /// An object of the cluster.
@@ -141,6 +145,19 @@ pub enum Request {
     },
     /// The contexts of the kubeconfig.
     Contexts,
+    /// The experiment as somebody would have written it, to be edited.
+    Manuscript(ObjectRef),
+    /// A file, to be edited.
+    ReadFile(String),
+    /// Write a text into a file.
+    WriteFile {
+        /// The file's path.
+        path: String,
+        /// The text.
+        text: String,
+        /// What the file was like when it was read; nothing for one that must not be there yet.
+        stamp: Option<String>,
+    },
 }
 
 /// A change of the cluster.

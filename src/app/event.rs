@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::editor::Manuscript;
 use super::effect::{Deed, ObjectRef, Slot};
 use super::key::Key;
 use super::notice::Severity;
@@ -79,6 +80,8 @@ pub enum Event {
         /// What it is.
         trouble: Trouble,
     },
+    /// A text that an earlier console could not save.
+    Recovered(Manuscript),
     /// The console talks to this world now.
     Connected(World),
 }
@@ -107,6 +110,15 @@ pub enum Loaded {
         /// The file.
         text: String,
     },
+    /// A text to be edited. It is recorded, since what is typed means nothing without it.
+    Manuscript(Manuscript),
+    /// What is edited is in this file.
+    Saved {
+        /// The file's path.
+        path: String,
+        /// What it is like now.
+        stamp: String,
+    },
     /// What happened to an experiment, oldest first.
     Timeline {
         /// The experiment.
@@ -134,6 +146,10 @@ impl Event {
                 let lines = frame.panels.iter().filter_map(|panel| panel.lines.as_ref().ok());
                 1 + lines.map(Vec::len).sum::<usize>() / 2
             }
+            Self::Loaded { outcome: Ok(Loaded::Manuscript(manuscript)), .. } => {
+                1 + manuscript.text.len() / 400
+            }
+            Self::Pasted(text) => 1 + text.len() / 400,
             _ => 1,
         }
     }

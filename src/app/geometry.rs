@@ -8,6 +8,7 @@
 //! footer   keys, or the line that is being typed
 //! ```
 
+use super::editor::Mode;
 use super::screens::{Pane, Screen};
 use super::state::State;
 
@@ -115,6 +116,7 @@ pub fn panes(state: &State) -> Vec<(Pane, Area)> {
         Screen::Experiments => beside(body, Pane::Experiments),
         Screen::Templates => beside(body, Pane::Templates),
         Screen::SteadyState => vec![(Pane::Panels, body)],
+        Screen::Editor => editor(state, body),
         Screen::Run => run(state, body),
         Screen::Pager => vec![(Pane::Text, body)],
         Screen::Help => vec![(Pane::Help, body)],
@@ -173,6 +175,28 @@ fn beside(body: Area, list: Pane) -> Vec<(Pane, Area)> {
     } else {
         vec![(list, body)]
     }
+}
+
+/// The text or the form, and beside or below it what is wrong with it and whom it would hit.
+fn editor(state: &State, body: Area) -> Vec<(Pane, Area)> {
+    let main = if state.editor.mode == Mode::Form { Pane::Form } else { Pane::Editor };
+    let (main_area, details) = if body.width >= 100 {
+        body.split_left(body.width / 20 * 11)
+    } else {
+        body.split_top(body.height - (body.height * 2 / 5).min(EDITOR_DETAILS))
+    };
+    vec![(main, main_area), (Pane::Details, details)]
+}
+
+/// How many lines the details of the editor have below it at most, with their frame.
+const EDITOR_DETAILS: u16 = 12;
+
+/// Where the lines of the text stand that is edited: inside its frame, above the line that says what is wrong at the
+/// cursor, right of the numbers.
+pub fn editor_text(state: &State) -> Area {
+    let inside = pane(state, Pane::Editor).unwrap_or_default().inside();
+    let (text, _) = inside.split_top(inside.height.saturating_sub(1));
+    text.split_left(state.editor.gutter()).1
 }
 
 /// How many lines the head of the run screen takes, with its frame: how it stands, what it does, to whom, and what is

@@ -10,11 +10,13 @@
 //! * [`state`] – everything that the console knows; [`store`] – the part of it that is the cluster's.
 //! * [`keymap`] and [`commands`] – the tables of keys and commands; [`action`] – what they do.
 //! * [`screens`] – what each screen remembers; [`questions`] – what is asked before something can harm.
+//! * [`editor`] – the text that is being edited, and what is worked out from it.
 //! * [`geometry`] – where things are on the screen, for the view and for scrolling and clicks.
 //! * [`recorder`] – what happened, to be looked at again.
 
 pub mod action;
 pub mod commands;
+pub mod editor;
 pub mod effect;
 pub mod event;
 pub mod filter;

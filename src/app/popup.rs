@@ -114,6 +114,10 @@ pub enum Purpose {
     Dashboard,
     /// The container whose logs are shown.
     Container,
+    /// Whether the text in the editor may go.
+    Discard,
+    /// The value of a field.
+    Field,
 }
 
 /// A choice among names.

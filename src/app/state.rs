@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::editor::{self, Editor, Mode};
 use super::effect::{ObjectRef, Slot};
 use super::input::Input;
 use super::key::Key;
@@ -45,6 +46,8 @@ pub enum PromptKind {
     Search,
     /// Part of the name of an action, a command or a screen.
     Palette,
+    /// The value of a field of the form.
+    Field,
 }
 
 /// A line that is being typed at the bottom of the screen.
@@ -114,6 +117,8 @@ pub struct State {
     pub measure: Measure,
     /// How that is shown.
     pub steady_state: SteadyState,
+    /// The text that is edited.
+    pub editor: Editor,
     /// One experiment.
     pub run: Run,
     /// A text.
@@ -166,6 +171,7 @@ impl Default for State {
             templates: Templates::default(),
             measure: Measure::default(),
             steady_state: SteadyState::default(),
+            editor: Editor::default(),
             run: Run::default(),
             pager: Pager::default(),
             help: Help::default(),
@@ -186,12 +192,25 @@ impl State {
 
     /// Where a key has its meaning now, the innermost first.
     pub fn scopes(&self) -> &'static [Scope] {
-        if self.popup.is_some() { &[Scope::Popup] } else { self.screen.scopes() }
+        match (self.screen, self.editor.mode) {
+            _ if self.popup.is_some() => &[Scope::Popup],
+            (Screen::Editor, Mode::Form) => &[Scope::Form, Scope::List, Scope::Global],
+            (Screen::Editor, _) if self.is_typing() => &[Scope::Typing],
+            (Screen::Editor, _) => &[Scope::Editor, Scope::Global],
+            _ => self.screen.scopes(),
+        }
+    }
+
+    /// Whether keys write into the text that is edited. Not where nobody sees it.
+    pub fn is_typing(&self) -> bool {
+        self.screen == Screen::Editor && self.editor.mode == Mode::Typing && !self.is_too_small()
     }
 
     /// The pane that the keys act on.
     pub const fn focus(&self) -> Pane {
         match self.screen {
+            Screen::Editor if matches!(self.editor.mode, Mode::Form) => Pane::Form,
+            Screen::Editor => Pane::Editor,
             Screen::Cluster => self.cluster.focus,
             Screen::Experiments => Pane::Experiments,
             Screen::Templates => Pane::Templates,
@@ -244,6 +263,7 @@ impl State {
             Screen::Help => help::refresh(self),
             Screen::Settings => settings::refresh(self),
             Screen::Errors => errors::refresh(self),
+            Screen::Editor => editor::refresh(self),
             Screen::Pager | Screen::SteadyState => {}
         }
     }
@@ -302,6 +322,7 @@ impl State {
             wakes.push(self.pending_since.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX));
         }
         wakes.extend(self.notices.expiry(self.now));
+        wakes.extend(self.editor.due.filter(|_| self.screen == Screen::Editor));
         wakes.into_iter().filter(|wake| *wake > self.now).min().unwrap_or_else(|| after(AGES))
     }
 
@@ -357,6 +378,7 @@ impl State {
             Screen::Errors => self.errors.list.current().is_some(),
             Screen::Settings => true,
             Screen::SteadyState => self.measure.dashboard.is_some(),
+            Screen::Editor => self.editor.form.current().is_some(),
             _ => self.current().is_some(),
         };
         if is_there { Ok(()) } else { Err("nothing is selected") }
@@ -405,10 +427,6 @@ impl State {
 
     pub(super) fn can_release(&self) -> Result<(), &'static str> {
         if self.data.halts.is_empty() { Err("nothing is halted") } else { Ok(()) }
-    }
-
-    pub(super) fn shows_manifest(&self) -> Result<(), &'static str> {
-        if self.pager.template.is_some() { Ok(()) } else { Err("this is no template") }
     }
 
     pub(super) fn shows_logs(&self) -> Result<(), &'static str> {

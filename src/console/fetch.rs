@@ -1,5 +1,6 @@
 //! What the console asks for to show it: each answer is an event with the number of the request.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::files;
+use crate::app::editor::{Manuscript, Origin};
 use crate::app::effect::{ObjectRef, Request, Slot};
 use crate::app::event::{Event, Loaded};
 use crate::manifest;
@@ -32,6 +35,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// The longest line of a log, in bytes; the rest is left out.
 const LONGEST: usize = 8 * 1024;
+
+/// Where kubectl keeps what it applied last: the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// One request, and where its answers go.
 pub(super) struct Fetch {
@@ -87,6 +93,16 @@ impl Fetch {
                 Ok(Loaded::Dashboard { path, text })
             }
             Request::Contexts => self.contexts(),
+            Request::Manuscript(object) => self.manuscript(object).await,
+            Request::ReadFile(path) => {
+                let read = blocking(move || files::read_manuscript(&path)).await??;
+                Ok(Loaded::Manuscript(read))
+            }
+            Request::WriteFile { path, text, stamp } => {
+                let wrote = blocking(move || files::write_manuscript(&path, &text, stamp.as_deref()));
+                let (path, stamp) = wrote.await??;
+                Ok(Loaded::Saved { path, stamp })
+            }
             Request::Logs { .. } => Ok(Loaded::End),
         }
     }
@@ -107,6 +123,36 @@ impl Fetch {
         let object = self.object(of).await?;
         serde_yaml::to_string(&object)
             .map_err(|error| Trouble::new(format!("cannot write {} as YAML: {error}", of.label())))
+    }
+
+    /// The experiment as somebody would have written it: without what the cluster added.
+    async fn manuscript(&self, of: ObjectRef) -> Result<Loaded, Trouble> {
+        let object = self.object(&of).await?;
+        let known = &object.metadata;
+        let annotations: BTreeMap<_, _> = known
+            .annotations
+            .iter()
+            .flatten()
+            .filter(|(name, _)| *name != LAST_APPLIED)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut metadata = serde_json::json!({"name": known.name, "namespace": known.namespace});
+        if let Some(labels) = &known.labels {
+            metadata["labels"] = serde_json::json!(labels);
+        }
+        if !annotations.is_empty() {
+            metadata["annotations"] = serde_json::json!(annotations);
+        }
+        let types = object.types.as_ref();
+        let whole = serde_json::json!({
+            "apiVersion": types.map(|types| &types.api_version),
+            "kind": types.map_or(of.kind.as_str(), |types| types.kind.as_str()),
+            "metadata": metadata,
+            "spec": object.data.get("spec"),
+        });
+        let text = serde_yaml::to_string(&whole)
+            .map_err(|error| Trouble::new(format!("cannot write {} as YAML: {error}", of.label())))?;
+        Ok(Loaded::Manuscript(Manuscript { text, origin: Origin::Experiment(of) }))
     }
 
     async fn describe(&self, of: &ObjectRef) -> Result<String, Trouble> {
@@ -224,10 +270,14 @@ async fn next_line(
     }))
 }
 
+/// Does what waits for a disk where nothing else waits for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Trouble::new(format!("it was given up: {error}")))
+}
+
 /// Reads a file of experiments, which is no larger than the reader of experiments takes.
 async fn read_file(path: &str) -> Result<String, Trouble> {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let path = path.strip_prefix("~/").map_or_else(|| path.to_owned(), |rest| format!("{home}/{rest}"));
+    let path = files::at_home(path);
     let failed = |error: std::io::Error| {
         Trouble::new(format!("cannot read {path}: {error}"))
             .cure("the path is one of the machine that the console runs on")

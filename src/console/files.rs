@@ -1,13 +1,14 @@
-//! The user's files: the configuration, and recordings for reports.
+//! The user's files: the configuration, what is edited, and recordings for reports.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::app::editor::{Manuscript, Origin, buffer};
 use crate::app::keymap::Keymap;
 use crate::app::recorder::Recording;
 use crate::app::settings::Settings;
@@ -82,6 +83,111 @@ pub(super) fn write_settings(path: &Path, settings: &Settings) -> io::Result<()>
     let new = path.with_extension("yaml.new");
     fs::write(&new, text)?;
     fs::rename(&new, path)
+}
+
+/// The path with the user's folder in the place of `~`.
+pub(super) fn at_home(path: &str) -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
+    path.strip_prefix("~/").map_or_else(|| path.to_owned(), |rest| format!("{home}/{rest}"))
+}
+
+/// What tells whether a file is still the one that was read: its size, and when it was written last.
+fn stamp(metadata: &fs::Metadata) -> String {
+    format!("{} {}.{:09} {}", metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino())
+}
+
+/// Reads a file to be edited.
+pub(super) fn read_manuscript(path: &str) -> Result<Manuscript, Trouble> {
+    let path = at_home(path);
+    let failed = |error: io::Error| {
+        Trouble::new(format!("cannot read {path}: {error}"))
+            .cure("the path is one of the machine that the console runs on")
+    };
+    let metadata = fs::metadata(&path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Trouble::new(format!("{path} is no file")));
+    }
+    if metadata.len() > u64::try_from(buffer::MAX_BYTES).unwrap_or(u64::MAX) {
+        let most = buffer::MAX_BYTES / 1024;
+        let trouble =
+            Trouble::new(format!("{path} is larger than {most} KiB, the most that the editor takes"));
+        return Err(trouble.cure("`:apply FILE` launches a file of any size; or split it"));
+    }
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    Ok(Manuscript { text, origin: Origin::File { path, stamp: stamp(&metadata) } })
+}
+
+/// Writes what was edited, whole or not at all: into a file beside it that then takes its place, with its mode. A file
+/// that is not the one that was read is left alone. Gives its path and its new stamp.
+pub(super) fn write_manuscript(
+    path: &str,
+    text: &str,
+    known: Option<&str>,
+) -> Result<(String, String), Trouble> {
+    let path = at_home(path);
+    let failed = |error: io::Error| {
+        Trouble::new(format!("cannot write {path}: {error}"))
+            .cure("the text is still in the editor; `:write FILE`")
+    };
+    // Through a link, so that the link stays one.
+    let target = fs::canonicalize(&path).unwrap_or_else(|_absent| PathBuf::from(&path));
+    let there = match fs::metadata(&target) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    match (&there, known) {
+        (Some(metadata), _) if !metadata.is_file() => return Err(Trouble::new(format!("{path} is no file"))),
+        (Some(metadata), Some(known)) if stamp(metadata) != known => {
+            return Err(Trouble::new(format!("{path} was changed by somebody else since it was opened"))
+                .cure("`:write FILE` saves under another name; `:edit FILE` shows what is there"));
+        }
+        (Some(_), None) => {
+            return Err(Trouble::new(format!("{path} is there already"))
+                .cure("`:write FILE` with another name; `:edit FILE` opens it"));
+        }
+        _ => {}
+    }
+    let mode = there.as_ref().map_or(0o644, |metadata| metadata.permissions().mode() & 0o7777);
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let new = target.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let wrote = write_new(&new, text, mode).and_then(|()| fs::rename(&new, &target));
+    if let Err(error) = wrote {
+        drop(fs::remove_file(&new));
+        return Err(failed(error));
+    }
+    let metadata = fs::metadata(&target).map_err(failed)?;
+    Ok((path, stamp(&metadata)))
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // What the mask took away.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Keeps a text that nobody could be asked about, in a file that only the user can read.
+pub(super) fn keep_unsaved(text: &str, now: Timestamp) -> io::Result<PathBuf> {
+    let folder = folder("XDG_STATE_HOME", ".local/state").unwrap_or_else(std::env::temp_dir);
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{UNSAVED}{}.yaml", now.strftime("%Y%m%dT%H%M%S%3fZ")));
+    write_new(&path, text, 0o600)?;
+    Ok(path)
+}
+
+/// The beginning of the names of texts that were kept.
+const UNSAVED: &str = "unsaved-";
+
+/// The newest text that was kept, to be edited on.
+pub(super) fn kept_unsaved() -> Option<Manuscript> {
+    let folder = folder("XDG_STATE_HOME", ".local/state")?;
+    let is_one = |name: &str| name.starts_with(UNSAVED) && name.ends_with(".yaml");
+    let names = fs::read_dir(&folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let path = folder.join(names.filter(|name| is_one(name)).max()?).to_str()?.to_owned();
+    let Manuscript { text, .. } = read_manuscript(&path).ok()?;
+    Some(Manuscript { text, origin: Origin::Recovered(path) })
 }
 
 /// Writes a recording to a new file that only the user can read, and says which.

@@ -1,5 +1,6 @@
 //! The loop itself.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::session::Session;
 use super::terminal::{Input, Screen, ScreenOptions, Signal, Signals, TerminalError};
 use super::{ConsoleError, Ending, Options, files, input};
+use crate::app::editor::{Manuscript, Origin};
 use crate::app::effect::Effect;
 use crate::app::event::Event;
 use crate::app::keymap::Keymap;
@@ -54,6 +56,8 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
     let kubeconfig = options.kubeconfig.as_ref().and_then(|kubeconfig| kubeconfig.file.clone());
     let session = Session::start(options.client.clone(), kubeconfig, sender.clone(), &console);
     let theme = theme(&state);
+    let kept = files::kept_unsaved();
+    let recovered = kept.as_ref().and_then(recovered_path);
     let now = Instant::now();
     let mut this = Loop {
         options,
@@ -70,14 +74,20 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
         dirty: true,
         drawn: None,
         batched: now,
+        recovered,
     };
     if let Some(trouble) = complaint {
         this.happened(Event::Noted { severity: Severity::Error, trouble }).await;
+    }
+    if let Some(manuscript) = kept {
+        let recovered = Event::Recovered(manuscript);
+        this.happened(recovered).await;
     }
     let ending = match this.until_the_end().await {
         Err(ConsoleError::Terminal(TerminalError::HungUp)) => Ok(Ending::HungUp),
         ending => ending,
     };
+    this.keep_unsaved(&ending);
     let Loop { session, screen, console, events, .. } = this;
     // The terminal first: the user waits for it, and nothing that follows is shown.
     drop(screen);
@@ -134,6 +144,14 @@ fn first_state(options: &Options) -> (State, Option<Trouble>) {
     (state, complaint)
 }
 
+/// The file that a recovered text is in.
+fn recovered_path(manuscript: &Manuscript) -> Option<PathBuf> {
+    match &manuscript.origin {
+        Origin::Recovered(path) => Some(PathBuf::from(path)),
+        _ => None,
+    }
+}
+
 fn theme(state: &State) -> Theme {
     Theme::new(state.look.theme, state.look.depth, state.look.charset)
 }
@@ -156,6 +174,8 @@ struct Loop {
     drawn: Option<Instant>,
     /// When the last batch of changes was taken.
     batched: Instant,
+    /// The file of an unsaved text that was taken over from an earlier console.
+    recovered: Option<PathBuf>,
 }
 
 /// What the loop was woken by.
@@ -299,6 +319,21 @@ impl Loop {
             Effect::Quit => return Some(Ending::Quit),
         }
         None
+    }
+
+    /// Where nobody could be asked, what was not saved is kept; and what was taken over before is not needed any more.
+    fn keep_unsaved(&self, ending: &Result<Ending, ConsoleError>) {
+        let editor = &self.state.editor;
+        let was_asked = matches!(ending, Ok(Ending::Quit));
+        if editor.unsaved && !editor.is_empty() && !was_asked {
+            if let Err(error) = files::keep_unsaved(&editor.buffer.text(), Timestamp::now()) {
+                tracing::warn!("the text of the editor was not kept: {error}");
+                return;
+            }
+        }
+        if let Some(path) = &self.recovered {
+            drop(std::fs::remove_file(path));
+        }
     }
 
     /// Puts something to say into the queue, where there is room for it.

@@ -85,6 +85,10 @@ fn way(state: &State) -> (&str, Option<String>) {
 fn subject(state: &State) -> Option<String> {
     match state.screen {
         Screen::Cluster => state.cluster.node.clone(),
+        Screen::Editor => {
+            let mark = if state.editor.unsaved { " (not saved)" } else { "" };
+            Some(format!("{}{mark}", state.editor.origin.label()))
+        }
         Screen::Run => state.run.experiment.as_ref().map(|experiment| experiment.name()),
         Screen::SteadyState => steady_state(state),
         Screen::Help => Some(state.help.of.title().to_owned()),
@@ -222,6 +226,7 @@ fn prompt(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let sign = match prompt.kind {
         PromptKind::Command => ":",
         PromptKind::Filter | PromptKind::Search | PromptKind::Palette => "/",
+        PromptKind::Field => "= ",
     };
     let key = canvas.theme.style(Role::Key);
     let text_style = canvas.theme.style(Role::Text);
@@ -247,7 +252,7 @@ fn prompt(state: &State, canvas: &mut Canvas<'_>, area: Area) {
     let hint = match prompt.kind {
         PromptKind::Command => "Tab completes",
         PromptKind::Filter => "word  !not  -l app=x  ~fuzzy",
-        PromptKind::Search | PromptKind::Palette => "Enter keeps it",
+        PromptKind::Search | PromptKind::Palette | PromptKind::Field => "Enter keeps it",
     };
     let width = columns(hint);
     if x + width + 2 < end {

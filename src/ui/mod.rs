@@ -51,6 +51,9 @@ pub fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
     if state.shows_continuations() {
         overlay::continuations(state, &mut canvas, parts.body);
     }
+    if state.screen == Screen::Editor {
+        screens::editor::offer(state, &mut canvas, parts.body);
+    }
     if let Some(popup) = &state.popup {
         overlay::popup(popup, &mut canvas, whole);
     }
@@ -62,6 +65,9 @@ fn draw_pane(state: &State, pane: Pane, canvas: &mut Canvas<'_>, area: Area) {
         Pane::Pods => screens::cluster::pods(state, canvas, area),
         Pane::Experiments => screens::experiments::list(state, canvas, area),
         Pane::Templates => screens::templates::list(state, canvas, area),
+        Pane::Editor => screens::editor::text(state, canvas, area),
+        Pane::Form => screens::editor::form(state, canvas, area),
+        Pane::Details if state.screen == Screen::Editor => screens::editor::details(state, canvas, area),
         Pane::Details if state.screen == Screen::Templates => screens::templates::about(state, canvas, area),
         Pane::Details if state.screen == Screen::Cluster => screens::cluster::details(state, canvas, area),
         Pane::Details => screens::experiments::details(state, canvas, area),

@@ -24,6 +24,9 @@ pub enum Scope {
     Experiments,
     Templates,
     SteadyState,
+    Editor,
+    Typing,
+    Form,
     Run,
     Pager,
     Help,
@@ -34,13 +37,16 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Global,
         Self::List,
         Self::Cluster,
         Self::Experiments,
         Self::Templates,
         Self::SteadyState,
+        Self::Editor,
+        Self::Typing,
+        Self::Form,
         Self::Run,
         Self::Pager,
         Self::Errors,
@@ -58,6 +64,9 @@ impl Scope {
             Self::Experiments => "Experiments",
             Self::Templates => "Templates",
             Self::SteadyState => "Steady state",
+            Self::Editor => "Editor",
+            Self::Typing => "Editor, while typing",
+            Self::Form => "Editor, as a form",
             Self::Run => "One experiment",
             Self::Pager => "Texts and logs",
             Self::Help => "Help",
@@ -180,7 +189,15 @@ impl Keymap {
             let of_table = || binding.keys.iter().map(|key| (*key).to_owned()).collect();
             let keys: Vec<String> = own.get(&binding.action).cloned().unwrap_or_else(of_table);
             let keys = keys.iter().map(|key| Key::sequence(key)).collect::<Result<_, _>>();
-            let keys = keys.map_err(|source| OverrideError::Key { action: binding.action.name(), source })?;
+            let mut keys: Vec<Vec<Key>> =
+                keys.map_err(|source| OverrideError::Key { action: binding.action.name(), source })?;
+            if binding.scope == Scope::Typing {
+                // Where text is typed, a key that types something can do nothing else: the table's stay.
+                keys.retain(|keys| keys.first().is_some_and(|first| first.typed().is_none()));
+                if keys.is_empty() {
+                    keys = binding.keys.iter().filter_map(|key| Key::sequence(key).ok()).collect();
+                }
+            }
             rows.push((*binding, keys));
         }
         let keymap = Self { rows };
@@ -254,10 +271,12 @@ impl Keymap {
 /// Whether the scopes are asked together.
 fn meet(one: Scope, other: Scope) -> bool {
     let is_screen = |scope| !matches!(scope, Scope::Global | Scope::List | Scope::Popup);
-    let is_list = |scope| is_screen(scope) && !matches!(scope, Scope::Pager | Scope::SteadyState);
+    let is_list =
+        |scope| is_screen(scope) && !matches!(scope, Scope::Pager | Scope::SteadyState | Scope::Editor);
     match (one, other) {
         _ if one == other => true,
-        (Scope::Popup, _) | (_, Scope::Popup) => false,
+        // Who types, types: no other scope is asked.
+        (Scope::Popup | Scope::Typing, _) | (_, Scope::Popup | Scope::Typing) => false,
         (Scope::Global, _) | (_, Scope::Global) => true,
         (Scope::List, screen) | (screen, Scope::List) => is_list(screen),
         _ => false,

@@ -94,8 +94,9 @@ pub const BINDINGS: &[Binding] = &[
         .footer(39, "templates"),
     key(A::SteadyState, &["4", "g m"], S::Global, G::Screens, "What the application measures of itself")
         .footer(38, "steady state"),
-    key(A::Errors, &["5", "g h"], S::Global, G::Screens, "What went wrong so far, and what cures it"),
-    key(A::Settings, &["6", "g s"], S::Global, G::Screens, "Theme, colours, characters, mouse"),
+    key(A::Editor, &["5", "g w"], S::Global, G::Screens, "The editor, with the text that it has"),
+    key(A::Errors, &["6", "g h"], S::Global, G::Screens, "What went wrong so far, and what cures it"),
+    key(A::Settings, &["7", "g s"], S::Global, G::Screens, "Theme, colours, characters, mouse"),
     key(A::Namespace, &["n"], S::Global, G::General, "Choose a namespace, or all").footer(15, "namespace"),
     key(A::Context, &["g x"], S::Global, G::General, "Choose another context of the kubeconfig"),
     key(
@@ -159,9 +160,12 @@ pub const BINDINGS: &[Binding] = &[
     key(A::Describe, &["d"], S::Experiments, G::Objects, "Describe").when(State::has_row),
     key(A::Yaml, &["y"], S::Experiments, G::Objects, "YAML").footer(50, "yaml").when(State::has_row),
     key(A::Events, &["e"], S::Experiments, G::Objects, "Events").footer(49, "events").when(State::has_row),
+    key(A::EditExperiment, &["E"], S::Experiments, G::Objects, "Edit it; launching changes it in place")
+        .footer(53, "edit")
+        .when(State::has_row),
     // Templates.
-    key(A::Open, &["enter"], S::Templates, G::Objects, "Show the file")
-        .footer(70, "show")
+    key(A::Open, &["enter"], S::Templates, G::Objects, "Edit the file")
+        .footer(70, "edit")
         .when(State::has_row),
     key(A::Launch, &["L"], S::Templates, G::Faults, "Launch: shows whom it would hit, then asks")
         .dangerous()
@@ -235,6 +239,89 @@ pub const BINDINGS: &[Binding] = &[
         .dangerous()
         .footer(63, "down")
         .when(State::can_turn),
+    // The editor, at rest.
+    key(A::Type, &["i", "enter"], S::Editor, G::Objects, "Type").footer(70, "type"),
+    key(A::Launch, &["L", "f5"], S::Editor, G::Faults, "Launch: shows whom it would hit, then asks")
+        .dangerous()
+        .footer(71, "launch"),
+    key(A::Form, &["F", "f2"], S::Editor, G::Objects, "The same as a form").footer(60, "form"),
+    key(A::Save, &["w", "ctrl-s"], S::Editor, G::Objects, "Save to its file, or ask for one")
+        .footer(59, "save"),
+    key(A::OpenFile, &["o", "ctrl-o"], S::Editor, G::Objects, "Open a file"),
+    key(A::NextProblem, &["]"], S::Editor, G::Moving, "To the next problem").footer(58, "problem"),
+    key(A::PreviousProblem, &["["], S::Editor, G::Moving, "To the problem before"),
+    key(A::Undo, &["u"], S::Editor, G::Objects, "Undo"),
+    key(A::Redo, &["U"], S::Editor, G::Objects, "Redo"),
+    key(A::Mark, &["v"], S::Editor, G::Objects, "Begin to mark, or end it"),
+    key(A::Cut, &["x"], S::Editor, G::Objects, "Cut what is marked, or the rest of the line"),
+    key(A::Paste, &["p"], S::Editor, G::Objects, "Put in what was cut"),
+    key(A::CopyText, &["c"], S::Editor, G::Objects, "Copy what is marked, or all, through the terminal"),
+    key(A::Search, &["/", "ctrl-f"], S::Editor, G::Lists, "Search"),
+    key(A::SearchNext, &["N"], S::Editor, G::Lists, "Next hit"),
+    key(A::SearchPrevious, &["P"], S::Editor, G::Lists, "Hit before"),
+    key(A::Down, &["j", "down"], S::Editor, G::Moving, "Down"),
+    key(A::Up, &["k", "up"], S::Editor, G::Moving, "Up"),
+    key(A::Left, &["h", "left"], S::Editor, G::Moving, "Left"),
+    key(A::Right, &["l", "right"], S::Editor, G::Moving, "Right"),
+    key(A::First, &["g g", "home"], S::Editor, G::Moving, "First line"),
+    key(A::Last, &["G", "end"], S::Editor, G::Moving, "Last line"),
+    key(A::HalfPageDown, &["ctrl-d"], S::Editor, G::Moving, "Half a page down"),
+    key(A::HalfPageUp, &["ctrl-u"], S::Editor, G::Moving, "Half a page up"),
+    key(A::PageDown, &["pagedown"], S::Editor, G::Moving, "A page down"),
+    key(A::PageUp, &["pageup", "ctrl-b"], S::Editor, G::Moving, "A page up"),
+    // The editor, while text is typed: what is not here is typed.
+    key(A::Halt, &["f8", "alt-!"], S::Typing, G::Faults, "Emergency stop, also while typing")
+        .dangerous()
+        .footer(95, "stop all"),
+    key(A::Launch, &["f5"], S::Typing, G::Faults, "Launch: shows whom it would hit, then asks")
+        .dangerous()
+        .footer(90, "launch"),
+    key(A::Rest, &["esc"], S::Typing, G::General, "Rest: keys do what they do elsewhere").footer(85, "rest"),
+    key(
+        A::Complete,
+        &["tab", "ctrl-space"],
+        S::Typing,
+        G::Objects,
+        "Complete; at the start of a line: indent",
+    )
+    .footer(80, "complete"),
+    key(A::Save, &["ctrl-s"], S::Typing, G::Objects, "Save to its file, or ask for one").footer(75, "save"),
+    key(A::Form, &["f2"], S::Typing, G::Objects, "The same as a form").footer(70, "form"),
+    key(A::OpenFile, &["ctrl-o"], S::Typing, G::Objects, "Open a file"),
+    key(A::Search, &["ctrl-f", "ctrl-/"], S::Typing, G::Lists, "Search").footer(60, "search"),
+    key(A::SearchNext, &["f3"], S::Typing, G::Lists, "Next hit"),
+    key(A::Undo, &["ctrl-u"], S::Typing, G::Objects, "Undo").footer(50, "undo"),
+    key(A::Redo, &["ctrl-r"], S::Typing, G::Objects, "Redo"),
+    key(A::Mark, &["alt-v"], S::Typing, G::Objects, "Begin to mark, or end it"),
+    key(A::Cut, &["ctrl-k"], S::Typing, G::Objects, "Cut what is marked, or the rest of the line"),
+    key(A::Paste, &["ctrl-y"], S::Typing, G::Objects, "Put in what was cut"),
+    key(A::CopyText, &["alt-c"], S::Typing, G::Objects, "Copy what is marked, or all, through the terminal"),
+    key(A::NextProblem, &["f4", "alt-n"], S::Typing, G::Moving, "To the next problem").footer(65, "problem"),
+    key(A::PreviousProblem, &["alt-p"], S::Typing, G::Moving, "To the problem before"),
+    key(A::Help, &["f1"], S::Typing, G::General, "Show every key").footer(40, "help"),
+    key(A::Redraw, &["ctrl-l"], S::Typing, G::General, "Draw the whole screen anew"),
+    key(A::Suspend, &["ctrl-z"], S::Typing, G::General, "Back to the shell; fg returns"),
+    key(
+        A::Quit,
+        &["ctrl-c"],
+        S::Typing,
+        G::General,
+        "Leave the console; asks first if the text is not saved",
+    ),
+    // The editor, as a form.
+    key(A::Open, &["enter", "space"], S::Form, G::Objects, "Change the field; one that is absent is put in")
+        .footer(70, "change")
+        .when(State::has_row),
+    key(A::RemoveField, &["x", "delete"], S::Form, G::Objects, "Take the field away")
+        .footer(65, "remove")
+        .when(State::has_row),
+    key(A::Form, &["F", "f2"], S::Form, G::Objects, "Back to the text").footer(60, "text"),
+    key(A::Launch, &["L", "f5"], S::Form, G::Faults, "Launch: shows whom it would hit, then asks")
+        .dangerous()
+        .footer(71, "launch"),
+    key(A::Save, &["w", "ctrl-s"], S::Form, G::Objects, "Save to its file, or ask for one"),
+    key(A::Undo, &["u"], S::Form, G::Objects, "Undo"),
+    key(A::Redo, &["U"], S::Form, G::Objects, "Redo"),
     // One experiment.
     key(A::Pause, &["p"], S::Run, G::Faults, "Pause: undo the fault, keep the remaining time")
         .dangerous()
@@ -259,6 +346,8 @@ pub const BINDINGS: &[Binding] = &[
     key(A::Describe, &["d"], S::Run, G::Objects, "Describe"),
     key(A::Yaml, &["y"], S::Run, G::Objects, "YAML").footer(50, "yaml"),
     key(A::Events, &["e"], S::Run, G::Objects, "Events").footer(49, "events"),
+    key(A::EditExperiment, &["E"], S::Run, G::Objects, "Edit it; launching changes it in place")
+        .footer(53, "edit"),
     // Texts.
     key(A::Down, &["j", "down"], S::Pager, G::Moving, "Down"),
     key(A::Up, &["k", "up"], S::Pager, G::Moving, "Up"),
@@ -275,10 +364,6 @@ pub const BINDINGS: &[Binding] = &[
     key(A::SearchPrevious, &["P"], S::Pager, G::Lists, "Hit before"),
     key(A::Wrap, &["w"], S::Pager, G::Lists, "Wrap long lines, or not").footer(58, "wrap"),
     key(A::CopyText, &["c"], S::Pager, G::Objects, "Copy the text, through the terminal").footer(57, "copy"),
-    key(A::Launch, &["L"], S::Pager, G::Faults, "Launch: shows whom it would hit, then asks")
-        .dangerous()
-        .footer(71, "launch")
-        .when(State::shows_manifest),
     key(A::Follow, &["F"], S::Pager, G::Lists, "Logs: follow what is new, or stand still")
         .when(State::shows_logs),
     key(A::Previous, &["p"], S::Pager, G::Lists, "Logs: of the container before its restart")

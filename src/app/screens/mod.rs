@@ -27,6 +27,8 @@ pub enum Screen {
     Templates,
     /// What the application measures of itself.
     SteadyState,
+    /// A text that is edited.
+    Editor,
     /// One experiment in depth.
     Run,
     /// A text: YAML, a description, logs.
@@ -41,11 +43,12 @@ pub enum Screen {
 
 impl Screen {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cluster,
         Self::Experiments,
         Self::Templates,
         Self::SteadyState,
+        Self::Editor,
         Self::Run,
         Self::Pager,
         Self::Help,
@@ -60,6 +63,7 @@ impl Screen {
             Self::Experiments => "experiments",
             Self::Templates => "templates",
             Self::SteadyState => "steady state",
+            Self::Editor => "editor",
             Self::Run => "experiment",
             Self::Pager => "text",
             Self::Help => "help",
@@ -75,6 +79,8 @@ impl Screen {
             Self::Experiments => &[Scope::Experiments, Scope::List, Scope::Global],
             Self::Templates => &[Scope::Templates, Scope::List, Scope::Global],
             Self::SteadyState => &[Scope::SteadyState, Scope::Global],
+            // What its keys do changes: `State::scopes` knows what they do now.
+            Self::Editor => &[Scope::Editor, Scope::Typing, Scope::Form, Scope::Global],
             Self::Run => &[Scope::Run, Scope::List, Scope::Global],
             Self::Pager => &[Scope::Pager, Scope::Global],
             Self::Help => &[Scope::Help, Scope::List, Scope::Global],
@@ -97,6 +103,10 @@ pub enum Pane {
     Experiments,
     /// Files to start from.
     Templates,
+    /// The text that is edited.
+    Editor,
+    /// The same as a form.
+    Form,
     /// More about what is selected.
     Details,
     /// How an experiment stands.

@@ -1,4 +1,4 @@
-//! A text to read: YAML, a description, events, logs, the file of a template.
+//! A text to read: YAML, a description, events, logs.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +49,8 @@ pub struct Pager {
     pub lines: Vec<String>,
     /// Its language.
     pub language: Language,
-    /// Where it comes from; nothing for a text of our own.
+    /// Where it comes from.
     pub request: Option<Request>,
-    /// The name of the template whose file it is.
-    pub template: Option<String>,
     /// The first visible line.
     pub top: usize,
     /// The first visible column.

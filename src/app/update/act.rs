@@ -1,8 +1,9 @@
 //! Actions: what each of the table of keys does.
 
 use super::lists::{columns, list};
-use super::{Effects, command, measuring};
+use super::{Effects, command, edit, measuring};
 use crate::app::action::Action;
+use crate::app::editor::{Manuscript, Mode, Origin};
 use crate::app::effect::{Deed, Effect, ObjectRef, Request, Slot};
 use crate::app::filter::Filter;
 use crate::app::geometry;
@@ -10,12 +11,12 @@ use crate::app::keymap::Effect as Harm;
 use crate::app::list::{List, Motion};
 use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
+use crate::app::questions;
 use crate::app::screens::help::Entry;
 use crate::app::screens::pager::Language;
 use crate::app::screens::{Pane, Screen, cluster, experiments, pager, run, settings, steady_state};
 use crate::app::settings::Settings;
 use crate::app::state::{PromptKind, State};
-use crate::app::{questions, templates as files};
 use crate::report::Trouble;
 
 /// Does it, unless this console may not, or it is not possible now: then it says why.
@@ -42,6 +43,7 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Effects) {
         || measuring::act(state, action)
         || moving(state, action)
         || faults(state, action, effects)
+        || edit::act(state, action, effects)
         || objects(state, action, effects)
         || text(state, action, effects)
         || answer(state, action, effects);
@@ -87,10 +89,15 @@ fn general(state: &mut State, action: Action, effects: &mut Effects) -> bool {
 /// The first time it says what goes on; again, or where nothing goes on, it ends.
 fn quit(state: &mut State, effects: &mut Effects) {
     let active = state.active().len();
-    if state.leaving || (active == 0 && !state.world.ends_with_console) {
+    if state.leaving || (active == 0 && !state.world.ends_with_console && !state.editor.unsaved) {
         return effects.push(Effect::Quit);
     }
     state.leaving = true;
+    if state.editor.unsaved {
+        let what =
+            format!("the text of {} in the editor is not saved; again to leave", state.editor.origin.label());
+        return state.say(Severity::Warning, Trouble::new(what).cure("7 goes to it, ctrl-s saves it"));
+    }
     let experiments = if active == 1 { "1 experiment" } else { "experiments" };
     let what = match (state.world.ends_with_console, active) {
         (true, 0) => "this ends the playground; again to leave".to_owned(),
@@ -133,6 +140,8 @@ fn back(state: &mut State, effects: &mut Effects) {
             list.set_filter(Filter::default());
         }
         state.refresh();
+    } else if state.screen == Screen::Editor && state.editor.mode == Mode::Form {
+        edit::act(state, Action::Form, effects);
     } else if state.screen == Screen::Pager {
         state.forget(Slot::Pager);
         effects.push(Effect::Cancel(Slot::Pager));
@@ -184,6 +193,7 @@ pub(super) fn go(state: &mut State, motion: Motion) {
     match pane {
         Pane::Text => pager::scroll(state, motion),
         Pane::Panels => steady_state::go(state, motion),
+        Pane::Editor => edit::go(state, motion),
         Pane::Timeline => {
             let by = match motion {
                 Motion::By(rows) => rows,
@@ -252,6 +262,7 @@ fn faults(state: &mut State, action: Action, effects: &mut Effects) -> bool {
         }
         Action::Halt => state.popup = Some(questions::halt(state)),
         Action::Release => state.popup = Some(questions::release(state)),
+        Action::Launch if state.screen == Screen::Editor => edit::launch(state, effects),
         Action::Launch => launch_template(state, effects),
         Action::Pause | Action::Resume | Action::Stop => {
             let Some(experiment) = state.current_experiment() else { return true };
@@ -292,11 +303,7 @@ fn turn(state: &mut State, step: i32) {
 }
 
 fn launch_template(state: &mut State, effects: &mut Effects) {
-    let name = match state.screen {
-        Screen::Templates => state.templates.list.current().map(|template| template.name),
-        _ => state.pager.template.as_deref().and_then(files::named).map(|template| template.name),
-    };
-    let Some(template) = name.and_then(files::named) else { return };
+    let Some(template) = state.templates.list.current().cloned() else { return };
     plan(
         state,
         Request::Plan { text: template.text.to_owned(), namespace: state.namespace.clone() },
@@ -385,9 +392,8 @@ pub(super) fn open(state: &mut State, effects: &mut Effects) {
         }
         Screen::Templates => {
             let Some(template) = state.templates.list.current().cloned() else { return };
-            let title = format!("template {}", template.name);
-            pager::show(state, title, template.text, Language::Yaml);
-            state.pager.template = Some(template.name.to_owned());
+            let origin = Origin::Template(template.name.to_owned());
+            edit::open(state, Manuscript { text: template.text.to_owned(), origin });
         }
         Screen::Settings => {
             settings::next_value(state, effects);
@@ -405,6 +411,7 @@ pub(super) fn open(state: &mut State, effects: &mut Effects) {
             }
         }
         Screen::SteadyState => state.steady_state.large = true,
+        Screen::Editor => edit::change_field(state),
         Screen::Run | Screen::Pager | Screen::Errors => {}
     }
 }
@@ -412,10 +419,13 @@ pub(super) fn open(state: &mut State, effects: &mut Effects) {
 fn text(state: &mut State, action: Action, effects: &mut Effects) -> bool {
     match action {
         Action::SearchNext | Action::SearchPrevious => {
-            if !pager::next_hit(state, action == Action::SearchNext, false) {
-                let what = format!("no line contains \"{}\"", state.pager.search);
+            if !command::next_hit(state, action == Action::SearchNext, false) {
+                let what = format!("no line contains \"{}\"", command::searched(state));
                 state.say(Severity::Warning, Trouble::new(what).cure("/ searches for something else"));
             }
+        }
+        Action::Left | Action::Right if state.screen == Screen::Editor => {
+            edit::sideways(state, action == Action::Right);
         }
         Action::Left => pager::sideways(state, -8),
         Action::Right => pager::sideways(state, 8),
@@ -427,6 +437,7 @@ fn text(state: &mut State, action: Action, effects: &mut Effects) -> bool {
         Action::CopyText => {
             let text = match state.screen {
                 Screen::Errors => state.errors.list.current().map(|notice| notice.trouble.whole()),
+                Screen::Editor => Some(edit::marked(state)),
                 _ => Some(state.pager.lines.join("\n")),
             };
             copy(state, text, effects);
@@ -450,10 +461,13 @@ fn answer(state: &mut State, action: Action, effects: &mut Effects) -> bool {
             if matches!(state.popup, Some(Popup::Waiting(_))) {
                 state.forget(Slot::Plan);
                 state.forget(Slot::Choice);
+                state.forget(Slot::Editor);
                 effects.push(Effect::Cancel(Slot::Plan));
                 effects.push(Effect::Cancel(Slot::Choice));
             }
-            state.popup = None;
+            if let Some(Popup::Choose(Choose { purpose: Purpose::Discard, .. })) = state.popup.take() {
+                edit::discard(state, false);
+            }
         }
         Action::Confirm => match state.popup.take() {
             Some(Popup::Confirm(confirm)) => effects.push(Effect::Do(confirm.deed)),
@@ -475,6 +489,8 @@ fn chosen(state: &mut State, choose: &Choose, effects: &mut Effects) {
         }
         Purpose::Context => effects.push(Effect::Connect(name)),
         Purpose::Dashboard => measuring::choose(state, &name, effects),
+        Purpose::Discard => edit::discard(state, choose.index > 0),
+        Purpose::Field => edit::field_typed(state, &name),
         Purpose::Container => {
             if let Some(Request::Logs { pod, previous, .. }) = state.pager.request.clone() {
                 logs(state, pod, Some(name), previous, effects);

@@ -1,6 +1,7 @@
 //! What comes from outside: changes of the cluster, answers, outcomes.
 
-use super::Effects;
+use super::{Effects, edit};
+use crate::app::editor;
 use crate::app::effect::{Deed, Slot};
 use crate::app::event::Loaded;
 use crate::app::measure;
@@ -31,6 +32,7 @@ pub(super) fn changed(state: &mut State, batch: Batch, effects: &mut Effects) {
     } else {
         experiments::take_stock(state);
     }
+    editor::outdated(state);
     open_launched(state, effects);
     run::follow(state, effects);
 }
@@ -82,6 +84,12 @@ pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trou
     };
     match loaded {
         Loaded::Text(text) => pager::loaded(state, &text),
+        Loaded::Manuscript(manuscript) => {
+            // That it was being read is over.
+            state.popup = None;
+            edit::open(state, manuscript);
+        }
+        Loaded::Saved { path, stamp } => edit::saved(state, path, stamp),
         Loaded::Lines(lines) => pager::grown(state, lines),
         Loaded::End => {
             state.pager.growing = false;
@@ -103,6 +111,7 @@ pub(super) fn loaded(state: &mut State, slot: Slot, outcome: Result<Loaded, Trou
                 );
             }
         }
+        Loaded::Plan { reports, .. } if slot == Slot::Preview => edit::previewed(state, Ok(reports)),
         Loaded::Plan { text, reports } => {
             state.popup = Some(questions::launch(text, state.namespace.clone(), &reports));
         }
@@ -126,7 +135,10 @@ fn failed(state: &mut State, slot: Slot, trouble: Trouble) {
             state.pager.content = Content::Failed(trouble.clone());
         }
         Slot::Timeline => state.run.timeline_trouble = Some(trouble.clone()),
-        Slot::Plan | Slot::Choice | Slot::Dashboard => {
+        // Shown where the preview would be.
+        Slot::Preview => return edit::previewed(state, Err(trouble)),
+        Slot::Plan | Slot::Choice | Slot::Dashboard | Slot::Editor => {
+            state.editor.saving = None;
             state.popup = Some(Popup::Failed {
                 title: "Not possible".to_owned(),
                 trouble: trouble.clone(),
@@ -145,6 +157,7 @@ pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Troub
         Ok(what) => {
             state.say(Severity::Good, Trouble::new(what));
             if let Deed::Apply { text, .. } = deed {
+                edit::launched(state, text);
                 state.go_to(Screen::Experiments);
                 let file = manifest::read(text.as_bytes());
                 state.launched = file.objects.first().map(|object| object.name.clone());
@@ -152,6 +165,12 @@ pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Troub
             }
         }
         Err(trouble) => {
+            if let Deed::Apply { text, .. } = deed
+                && *text == state.editor.buffer.text()
+            {
+                state.editor.refuse(&trouble);
+                editor::refresh(state);
+            }
             let title = format!("Could not {}", deed.label());
             state.popup = Some(Popup::Failed { title, trouble: trouble.clone(), lines: vec![], offset: 0 });
             state.say(Severity::Error, trouble);

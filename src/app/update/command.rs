@@ -2,6 +2,7 @@
 
 use super::Effects;
 use super::act::{self, if_possible, namespaces, plan, save};
+use super::edit;
 use super::lists::list;
 use super::measuring;
 use crate::app::action::Action;
@@ -35,8 +36,8 @@ pub(super) fn open(state: &mut State, kind: PromptKind) {
             Some(list) => list.filter().text.clone(),
             None => return,
         },
-        PromptKind::Search => state.pager.search.clone(),
-        PromptKind::Command | PromptKind::Palette => String::new(),
+        PromptKind::Search => searched(state).clone(),
+        PromptKind::Command | PromptKind::Palette | PromptKind::Field => String::new(),
     };
     state.prompt = Some(Prompt { kind, input: Input::new(before.clone()), back: 0, before });
 }
@@ -75,10 +76,10 @@ pub(super) fn changed(state: &mut State) {
             state.refresh();
         }
         PromptKind::Search => {
-            state.pager.search = text;
-            pager::next_hit(state, true, true);
+            *searched(state) = text;
+            next_hit(state, true, true);
         }
-        PromptKind::Command | PromptKind::Palette => {}
+        PromptKind::Command | PromptKind::Palette | PromptKind::Field => {}
     }
 }
 
@@ -91,8 +92,8 @@ fn cancel(state: &mut State) {
             }
             state.refresh();
         }
-        PromptKind::Search => state.pager.search = prompt.before,
-        PromptKind::Command | PromptKind::Palette => {}
+        PromptKind::Search => *searched(state) = prompt.before,
+        PromptKind::Command | PromptKind::Palette | PromptKind::Field => {}
     }
 }
 
@@ -100,8 +101,9 @@ fn accept(state: &mut State, effects: &mut Effects) {
     let Some(prompt) = state.prompt.take() else { return };
     match prompt.kind {
         PromptKind::Command => run_line(state, &prompt.input.text, effects),
-        PromptKind::Search if !pager::next_hit(state, true, true) && !state.pager.search.is_empty() => {
-            let what = format!("no line contains \"{}\"", state.pager.search);
+        PromptKind::Field => edit::field_typed(state, &prompt.input.text),
+        PromptKind::Search if !next_hit(state, true, true) && !searched(state).is_empty() => {
+            let what = format!("no line contains \"{}\"", searched(state));
             state.say(Severity::Warning, Trouble::new(what));
         }
         // Whoever searched for one action and found it wants it done.
@@ -109,6 +111,22 @@ fn accept(state: &mut State, effects: &mut Effects) {
             act::open(state, effects);
         }
         PromptKind::Filter | PromptKind::Search | PromptKind::Palette => {}
+    }
+}
+
+/// What is searched for on this screen.
+pub(super) const fn searched(state: &mut State) -> &mut String {
+    match state.screen {
+        Screen::Editor => &mut state.editor.search,
+        _ => &mut state.pager.search,
+    }
+}
+
+/// Goes to the next place, or the one before, where it stands; false if there is none.
+pub(super) fn next_hit(state: &mut State, forwards: bool, from_here: bool) -> bool {
+    match state.screen {
+        Screen::Editor => edit::search(state, forwards, from_here),
+        _ => pager::next_hit(state, forwards, from_here),
     }
 }
 
@@ -199,6 +217,8 @@ fn run(state: &mut State, run: Run, argument: &str, effects: &mut Effects) {
         }
         Run::Dashboard => measuring::command(state, argument, effects),
         Run::Port => measuring::port(state, argument, effects),
+        Run::Edit => edit::open_file(state, argument, effects),
+        Run::Write => edit::save_as(state, argument, effects),
         Run::Dump => effects.push(Effect::Dump),
         Run::Theme => theme(state, argument, effects),
     }

@@ -48,11 +48,14 @@ pub(super) fn of(state: &mut State, pane: Pane) -> Option<&mut dyn AnyList> {
         Pane::Pods => &mut state.cluster.pods,
         Pane::Experiments => &mut state.experiments.list,
         Pane::Templates => &mut state.templates.list,
+        Pane::Form => &mut state.editor.form,
         Pane::Targets => &mut state.run.targets,
         Pane::Help => &mut state.help.list,
         Pane::Settings => &mut state.settings_screen.list,
         Pane::Errors => &mut state.errors.list,
-        Pane::Details | Pane::Summary | Pane::Timeline | Pane::Panels | Pane::Text => return None,
+        Pane::Details | Pane::Summary | Pane::Timeline | Pane::Panels | Pane::Text | Pane::Editor => {
+            return None;
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 mod act;
 mod arrive;
 mod command;
+mod edit;
 mod lists;
 mod measuring;
 mod mouse;
@@ -51,6 +52,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             state.say(severity, trouble);
             state.refresh();
         }
+        Event::Recovered(manuscript) => edit::recovered(state, manuscript),
         Event::Connected(world) => {
             state.world = world;
             state.data = super::store::Data::default();
@@ -66,6 +68,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
     if state.measure.is_unsettled && state.measure.settled != state.now.as_second() {
         measure::settle(state, &mut effects);
     }
+    edit::follow(state, &mut effects);
     effects
 }
 

@@ -1,6 +1,6 @@
 //! The mouse: a click selects a row and the list that it is in; a click on the selected row opens it.
 
-use super::{Effects, act, lists};
+use super::{Effects, act, edit, lists};
 use crate::app::geometry;
 use crate::app::list::Motion;
 use crate::app::screens::{Pane, Screen, steady_state};
@@ -30,6 +30,9 @@ pub(super) fn click(state: &mut State, x: u16, y: u16, effects: &mut Effects) {
     let Some((pane, area)) = pane_at(state, x, y) else { return };
     if pane == Pane::Panels {
         return panel(state, x, y);
+    }
+    if pane == Pane::Editor {
+        return edit::click(state, x, y);
     }
     let had_focus = state.focus() == pane;
     focus(state, pane);
@@ -61,6 +64,7 @@ fn selected(state: &State, pane: Pane) -> Option<usize> {
         Pane::Pods => state.cluster.pods.index,
         Pane::Experiments => state.experiments.list.index,
         Pane::Templates => state.templates.list.index,
+        Pane::Form => state.editor.form.index,
         Pane::Help => state.help.list.index,
         Pane::Settings => state.settings_screen.list.index,
         _ => return None,

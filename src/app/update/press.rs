@@ -1,6 +1,6 @@
 //! Keys: into the line that is being typed, or through the table of keys to an action.
 
-use super::{Effects, act, command};
+use super::{Effects, act, command, edit};
 use crate::app::action::Action;
 use crate::app::key::{Code, Key, written};
 use crate::app::keymap::Lookup;
@@ -17,6 +17,8 @@ pub(super) fn key(state: &mut State, key: Key, effects: &mut Effects) {
         }
     } else if state.prompt.is_some() {
         command::key(state, key, effects);
+    } else if state.is_typing() {
+        while_typing(state, key, effects);
     } else {
         through_table(state, key, effects);
     }
@@ -31,9 +33,33 @@ pub(super) fn paste(state: &mut State, text: &str) {
     } else if let Some(prompt) = &mut state.prompt {
         prompt.input.insert(text);
         command::changed(state);
+    } else if state.popup.is_none() && state.is_typing() {
+        edit::paste(state, text);
     } else {
         let what = "a text was pasted, and nothing is being typed";
         state.say(Severity::Warning, Trouble::new(what).cure("press : or / first"));
+    }
+}
+
+/// A key while text is typed: only what the table says of that does anything else than type.
+fn while_typing(state: &mut State, key: Key, effects: &mut Effects) {
+    let begins = state.pending.is_empty();
+    state.pending.push(key);
+    let lookup = state.keymap.lookup(&state.pending, state.scopes());
+    match lookup {
+        Lookup::Action(_) if edit::indents(state, key) => {
+            state.pending.clear();
+            edit::key(state, key);
+        }
+        Lookup::Nothing if begins => {
+            state.pending.clear();
+            state.leaving = false;
+            edit::key(state, key);
+        }
+        _ => {
+            state.pending.pop();
+            through_table(state, key, effects);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The screens: one file each, named as the screens of the state are.
 
 pub(super) mod cluster;
+pub(super) mod editor;
 pub(super) mod errors;
 pub(super) mod experiments;
 pub(super) mod help;
