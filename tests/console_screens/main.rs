@@ -46,4 +46,4 @@ macro_rules! pages {
     };
 }
 
-pages!(cluster, experiments, templates, run, pager, logs, help, settings, errors, popups, banners);
+pages!(cluster, experiments, templates, editor, run, pager, logs, help, settings, errors, popups, banners);

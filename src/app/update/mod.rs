@@ -79,4 +79,6 @@ fn count_down(state: &mut State) {
 }
 
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod tests;
