@@ -57,7 +57,7 @@ fn a_template_is_broken_mended_and_launched() {
     assert!(found[0].starts_with(&format!("{line}:11 spec.action: ")), "{found:?}");
     console.press("f5");
     assert!(said(&console).contains(&found[0]) && console.state.popup.is_none());
-    console.press("y");
+    console.press("end y");
     assert!(problems(&console).is_empty(), "{:?}", problems(&console));
     console.press("f5");
     console.answer(Ok(Loaded::Plan { text: console.state.editor.buffer.text(), reports: vec![report()] }));
@@ -243,7 +243,7 @@ fn the_next_problem_is_one_key_away() {
     let mut console = Console::playground();
     console
         .press("7")
-        .happen(Event::Pasted("kind: NetworkChaos\nspec:\n  action: x\n  mode: y\n".to_owned()));
+        .happen(Event::Pasted("apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\nmetadata:\n  name: a\nspec:\n  action: x\n  mode: y\n  selector: {}\n".to_owned()));
     let count = console.state.editor.problems.len();
     assert!(count >= 2, "{:?}", problems(&console));
     console.press("esc g g");
