@@ -141,15 +141,15 @@ impl Event {
         match self {
             Self::Changed(batch) => 1 + batch.len(),
             Self::Loaded { outcome: Ok(Loaded::Lines(lines)), .. } => 1 + lines.len() / 4,
-            Self::Loaded { outcome: Ok(Loaded::Text(text)), .. } => 1 + text.len() / 400,
             Self::Measured(frame) => {
                 let lines = frame.panels.iter().filter_map(|panel| panel.lines.as_ref().ok());
                 1 + lines.map(Vec::len).sum::<usize>() / 2
             }
-            Self::Loaded { outcome: Ok(Loaded::Manuscript(manuscript)), .. } => {
-                1 + manuscript.text.len() / 400
-            }
-            Self::Pasted(text) => 1 + text.len() / 400,
+            Self::Pasted(text)
+            | Self::Loaded {
+                outcome: Ok(Loaded::Text(text) | Loaded::Manuscript(Manuscript { text, .. })),
+                ..
+            } => 1 + text.len() / 400,
             _ => 1,
         }
     }

@@ -136,12 +136,14 @@ impl Fetch {
             .filter(|(name, _)| *name != LAST_APPLIED)
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let mut metadata = serde_json::json!({"name": known.name, "namespace": known.namespace});
+        let mut metadata = serde_json::Map::new();
+        metadata.insert("name".to_owned(), serde_json::json!(known.name));
+        metadata.insert("namespace".to_owned(), serde_json::json!(known.namespace));
         if let Some(labels) = &known.labels {
-            metadata["labels"] = serde_json::json!(labels);
+            metadata.insert("labels".to_owned(), serde_json::json!(labels));
         }
         if !annotations.is_empty() {
-            metadata["annotations"] = serde_json::json!(annotations);
+            metadata.insert("annotations".to_owned(), serde_json::json!(annotations));
         }
         let types = object.types.as_ref();
         let whole = serde_json::json!({

@@ -183,7 +183,7 @@ const UNSAVED: &str = "unsaved-";
 /// The newest text that was kept, to be edited on.
 pub(super) fn kept_unsaved() -> Option<Manuscript> {
     let folder = folder("XDG_STATE_HOME", ".local/state")?;
-    let is_one = |name: &str| name.starts_with(UNSAVED) && name.ends_with(".yaml");
+    let is_one = |name: &str| name.strip_suffix(".yaml").is_some_and(|name| name.starts_with(UNSAVED));
     let names = fs::read_dir(&folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let path = folder.join(names.filter(|name| is_one(name)).max()?).to_str()?.to_owned();
     let Manuscript { text, .. } = read_manuscript(&path).ok()?;

@@ -325,11 +325,13 @@ impl Loop {
     fn keep_unsaved(&self, ending: &Result<Ending, ConsoleError>) {
         let editor = &self.state.editor;
         let was_asked = matches!(ending, Ok(Ending::Quit));
-        if editor.unsaved && !editor.is_empty() && !was_asked {
-            if let Err(error) = files::keep_unsaved(&editor.buffer.text(), Timestamp::now()) {
-                tracing::warn!("the text of the editor was not kept: {error}");
-                return;
-            }
+        if editor.unsaved
+            && !editor.is_empty()
+            && !was_asked
+            && let Err(error) = files::keep_unsaved(&editor.buffer.text(), Timestamp::now())
+        {
+            tracing::warn!("the text of the editor was not kept: {error}");
+            return;
         }
         if let Some(path) = &self.recovered {
             drop(std::fs::remove_file(path));

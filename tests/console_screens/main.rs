@@ -50,6 +50,7 @@ pages!(
     cluster,
     experiments,
     templates,
+    editor,
     run,
     pager,
     logs,

@@ -239,12 +239,63 @@ fn pager() -> Page {
                 }),
             ),
             ("failed", loaded("y", Err(forbidden("cannot get pods/mongo-596c7bf7bd-tkwpx")))),
+        ],
+    }
+}
+
+fn editor() -> Page {
+    let template = |keys: &str| {
+        with(normal(), |console| {
+            console.press("3 enter").press(keys);
+        })
+    };
+    let previewed = |keys: &str, refused: bool| {
+        with(template(""), |console| {
+            console.wait(300).answer(Ok(plan(3, refused))).press(keys);
+        })
+    };
+    let at = |line: &str, keys: &str| {
+        with(previewed("", false), |console| {
+            let lines = console.state.editor.buffer.lines();
+            let row = lines.iter().position(|text| text.starts_with(line)).unwrap_or(0);
+            console.state.editor.buffer.jump((row, 0));
+            console.press("end").press(keys);
+        })
+    };
+    let wide = with(normal(), |console| {
+        console.press("5").happen(Event::Pasted(
+            "# 世界 größe, in a line that is longer than any terminal of the usual width is, so that it must be scrolled to be seen whole\n\
+             kind: NetworkChaos\nmetadata:\n  name: \"世界\"\nspec:\n  action: delay\n  mode: [\n".to_owned(),
+        ));
+        console.press("up up up up up up up end");
+    });
+    let unreachable = with(template(""), |console| {
+        console.wait(300).answer(Err(forbidden("cannot list pods")));
+    });
+    let replaced = with(template("x esc 3 j enter"), |_| ());
+    Page {
+        name: "editor",
+        scenes: vec![
             (
-                "template",
+                "empty",
                 with(normal(), |console| {
-                    console.press("3 enter");
+                    console.press("5");
                 }),
             ),
+            ("template", template("")),
+            ("previewed", previewed("pagedown", false)),
+            ("resting", previewed("esc", false)),
+            ("refused", previewed("", true)),
+            ("broken", at("  mode:", "backspace y")),
+            ("offer", at("  mode:", "backspace backspace backspace tab down")),
+            ("keys", at("  action:", "enter tab esc ctrl-space")),
+            ("marked", at("  mode:", "alt-v up up")),
+            ("searched", at("spec:", "ctrl-f m o n g o enter")),
+            ("form", at("  duration:", "f2 j j j j")),
+            ("field", at("  duration:", "f2 j j j j enter")),
+            ("wide", wide),
+            ("unreachable", unreachable),
+            ("replaced", replaced),
         ],
     }
 }
@@ -303,6 +354,7 @@ pub(crate) fn pages() -> Vec<Page> {
                 ),
             ],
         },
+        editor(),
         run(),
         pager(),
         logs(),
@@ -399,7 +451,7 @@ fn settings() -> Vec<(&'static str, Console)> {
     let mut settings = vec![(
         "normal",
         with(normal(), |console| {
-            console.press("6");
+            console.press("7");
         }),
     )];
     settings.extend([ThemeName::Light, ThemeName::HighContrast, ThemeName::ColourBlind].map(|theme| {
@@ -407,7 +459,7 @@ fn settings() -> Vec<(&'static str, Console)> {
             theme.name(),
             with(normal(), |console| {
                 console.state.look.theme = theme;
-                console.press("6");
+                console.press("7");
             }),
         )
     }));
@@ -419,7 +471,7 @@ fn errors() -> Vec<(&'static str, Console)> {
         (
             "nothing",
             with(normal(), |console| {
-                console.press("5");
+                console.press("6");
             }),
         ),
         (
@@ -432,7 +484,7 @@ fn errors() -> Vec<(&'static str, Console)> {
                 console.wait(90_000);
                 let trouble = Trouble::new("there is no command \"foo\"").cure("? lists them; Tab completes");
                 console.happen(Event::Noted { severity: squall::app::notice::Severity::Error, trouble });
-                console.press("esc 5");
+                console.press("esc 6");
             }),
         ),
     ]

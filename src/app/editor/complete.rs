@@ -36,8 +36,8 @@ pub struct Offer {
 /// The kind of the document that this line is in.
 pub fn kind(lines: &[String], row: usize) -> String {
     let range = outline::document(lines, row);
-    let lines = lines.iter().take(range.end).skip(range.start);
-    let kind = lines.filter_map(|line| line.strip_prefix("kind:")).next().unwrap_or_default();
+    let mut lines = lines.iter().take(range.end).skip(range.start);
+    let kind = lines.find_map(|line| line.strip_prefix("kind:")).unwrap_or_default();
     kind.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned()
 }
 

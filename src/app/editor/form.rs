@@ -153,7 +153,7 @@ pub fn spelled(row: &FormRow, typed: &str) -> Result<String, String> {
 pub fn set(lines: &[String], row: usize, path: &[Step], spelled: &str) -> Result<Edit, String> {
     let entries = outline::entries(lines, row);
     let Some(entry) = entries.iter().find(|entry| entry.path == path) else {
-        return insert(lines, row, &entries, path, &format!(" {spelled}"));
+        return insert(lines, &entries, path, &format!(" {spelled}"));
     };
     let own = on_line(entry, lines);
     if entry.end > entry.row + 1 || own.starts_with(['|', '>', '{', '[', '&', '*', '!']) {
@@ -194,7 +194,7 @@ pub fn add(lines: &[String], row: usize, form: &FormRow) -> Result<Edit, String>
             if lines.is_empty() { format!("\n{indent}") } else { lines }
         }
     };
-    insert(lines, row, &entries, &form.path, &inner)
+    insert(lines, &entries, &form.path, &inner)
 }
 
 /// The column of the keys in this collection.
@@ -205,13 +205,7 @@ fn child_column(entries: &[Entry], parent: &[Step]) -> usize {
 }
 
 /// Puts a field in at the end of the collection that it belongs to, with the collections that are missing above it.
-fn insert(
-    lines: &[String],
-    row: usize,
-    entries: &[Entry],
-    path: &[Step],
-    behind: &str,
-) -> Result<Edit, String> {
+fn insert(lines: &[String], entries: &[Entry], path: &[Step], behind: &str) -> Result<Edit, String> {
     let parent = outline::nearest(entries, path).filter(|_| !path.is_empty());
     let known = parent.map_or(0, |entry| entry.path.len());
     let inline = parent.map(|entry| on_line(entry, lines)).unwrap_or_default();
@@ -224,7 +218,7 @@ fn insert(
         let Step::Key(key) = step else {
             return Err("it is an item of a list; edit it in the text".to_owned());
         };
-        text.push_str(&format!("\n{}{key}:", " ".repeat(column)));
+        text.extend(["\n", &" ".repeat(column), key, ":"]);
         column += 2;
     }
     text.push_str(behind);
@@ -244,7 +238,6 @@ fn insert(
     };
     let rows = text.matches('\n').count();
     let last: String = text.rsplit('\n').next().unwrap_or_default().to_owned();
-    let _same_document = row;
     let cursor = (from.0 + rows, last.chars().count());
     Ok(Edit { from, to, text, cursor })
 }

@@ -69,7 +69,7 @@ pub fn written(path: &[Step]) -> String {
                 }
                 text.push_str(key);
             }
-            Step::Item(number) => text.push_str(&format!("[{number}]")),
+            Step::Item(number) => text.extend(["[", &number.to_string(), "]"]),
         }
     }
     text

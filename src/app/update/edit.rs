@@ -52,7 +52,14 @@ fn put(state: &mut State, manuscript: Manuscript) {
     let buffer = editor::buffer::Buffer::new(&text);
     // What an earlier console could not save is not saved by reading it.
     let saved = if matches!(origin, Origin::Recovered(_)) { String::new() } else { buffer.text() };
-    state.editor = Editor { buffer, origin, saved, ..Editor::default() };
+    // What a template does was read before it was opened: the text begins below that.
+    let is_comment = |line: &String| line.starts_with('#');
+    let top = match origin {
+        Origin::Template(_) => buffer.lines().iter().take_while(|line| is_comment(line)).count(),
+        _ => 0,
+    };
+    state.editor = Editor { buffer, origin, saved, top, ..Editor::default() };
+    state.editor.buffer.jump((top, 0));
     editor::changed(state);
     enter(state);
 }
@@ -284,7 +291,7 @@ fn next_problem(state: &mut State, forwards: bool) {
     let place = if forwards {
         places().find(|at| *at > here).or_else(|| places().next())
     } else {
-        places().filter(|at| *at < here).next_back().or_else(|| places().next_back())
+        places().rfind(|at| *at < here).or_else(|| places().next_back())
     };
     match place {
         Some((line, column)) => {
@@ -444,7 +451,6 @@ pub(super) fn change_field(state: &mut State) {
             let now = row.value.or(row.default).unwrap_or_default();
             prompt(state, PromptKind::Field, &now);
         }
-        (Shape::Object, _) if row.value.is_some() => to_text(state, &row),
         _ if row.value.is_some() => to_text(state, &row),
         _ => {
             let (at, _) = state.editor.buffer.cursor();

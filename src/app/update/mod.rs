@@ -86,4 +86,6 @@ fn count_down(state: &mut State) {
 }
 
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod tests;

@@ -149,10 +149,23 @@ fn turning_shows_what_it_would_be_and_can_go_on() {
 
 #[test]
 fn the_emergency_stop_is_two_keys_from_everywhere() {
-    for keys in ["1", "2", "3", "4", "4 enter", "5", "6", "2 enter", "y", "?", "1 tab"] {
+    for keys in
+        ["1", "2", "3", "4", "4 enter", "6", "7", "2 enter", "y", "?", "1 tab", "3 enter esc", "3 enter f2"]
+    {
         let mut console = Console::playground();
         console.with_delay().press(keys).asked();
         console.press("!");
+        assert_eq!(question(&console), ("Emergency stop?".to_owned(), 3), "{keys}");
+        console.press("enter");
+        assert!(matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]), "{keys}");
+    }
+    // Where text is typed, by keys that type nothing.
+    for (keys, stop) in [("5", "f8"), ("3 enter", "alt-!"), ("3 enter ctrl-space", "f8")] {
+        let mut console = Console::playground();
+        console.with_delay().press(keys).asked();
+        console.press("!").asked();
+        assert!(console.state.popup.is_none(), "{keys}: it is a character");
+        console.press(stop);
         assert_eq!(question(&console), ("Emergency stop?".to_owned(), 3), "{keys}");
         console.press("enter");
         assert!(matches!(&console.asked()[..], [Effect::Do(Deed::Halt { .. })]), "{keys}");
@@ -190,7 +203,9 @@ fn screen_of(scope: Scope) -> &'static str {
         Scope::Run => "2 enter",
         Scope::Templates => "3",
         Scope::SteadyState => "4",
-        Scope::Pager => "3 enter",
+        Scope::Typing => "3 enter",
+        Scope::Editor => "3 enter esc",
+        Scope::Form => "3 enter f2",
         _ => "1",
     }
 }

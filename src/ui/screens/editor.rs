@@ -226,15 +226,12 @@ fn report_rows(state: &State, report: &Report, width: u16) -> Vec<(Role, String)
 /// What the field at the cursor is for.
 fn help_rows(state: &State, width: u16) -> Vec<(Role, String)> {
     let of_form = state.editor.form.current().filter(|_| state.editor.mode == Mode::Form);
-    let (path, about, facts) = match of_form {
-        Some(row) => {
-            let facts = facts(row.word, &row.words, row.default.as_deref(), row.required);
-            (crate::app::editor::outline::written(&row.path), row.about, facts)
-        }
-        None => {
-            let Some((path, field)) = state.editor.field() else { return Vec::new() };
-            (path, field.about(), facts_of(&field))
-        }
+    let (path, about, facts) = if let Some(row) = of_form {
+        let facts = facts(row.word, &row.words, row.default.as_deref(), row.required);
+        (crate::app::editor::outline::written(&row.path), row.about, facts)
+    } else {
+        let Some((path, field)) = state.editor.field() else { return Vec::new() };
+        (path, field.about(), facts_of(&field))
     };
     let mut rows = vec![(Role::Header, format!("{path} ({facts})"))];
     let about = about.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -129,18 +129,18 @@ fn one_line(editor: &Editor, canvas: &mut Canvas<'_>, area: Area, row: usize, li
             style = cursor_style(canvas, focus);
             drawn_cursor = true;
         }
-        put(editor, canvas, area, piece.at, piece.width, &piece.text, style);
+        put(editor.left, canvas, area, (piece.at, piece.width), &piece.text, style);
     }
     let end = pieces.last().map_or(0, |piece| piece.at + piece.width);
     if cursor.is_some() && !drawn_cursor {
         let style = cursor_style(canvas, focus);
-        put(editor, canvas, area, end, 1, " ", style);
+        put(editor.left, canvas, area, (end, 1), " ", style);
     } else if let Some((range, role)) = &wrong
         && pieces.last().is_none_or(|piece| range.start > piece.character)
     {
         // What is missing at the end of a line has a place, too.
         let style = canvas.theme.style(*role).add_modifier(Modifier::UNDERLINED);
-        put(editor, canvas, area, end, 1, " ", style);
+        put(editor.left, canvas, area, (end, 1), " ", style);
     }
 }
 
@@ -152,17 +152,10 @@ fn cursor_style(canvas: &Canvas<'_>, focus: bool) -> Style {
     }
 }
 
-/// Draws a piece where it is in sight; a wide one that is cut at the edge is not drawn.
-fn put(
-    editor: &Editor,
-    canvas: &mut Canvas<'_>,
-    area: Area,
-    at: usize,
-    width: usize,
-    piece: &str,
-    style: Style,
-) {
-    let Some(column) = at.checked_sub(editor.left) else { return };
+/// Draws a piece, at its column and as wide as it is, where it is in sight; a wide one that is cut at the edge is not drawn.
+fn put(left: usize, canvas: &mut Canvas<'_>, area: Area, at: (usize, usize), piece: &str, style: Style) {
+    let (at, width) = at;
+    let Some(column) = at.checked_sub(left) else { return };
     if column + width > usize::from(area.width) {
         return;
     }
