@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::Value;
 use squall::steady_state::board::Board;
 use squall::steady_state::series::{Labels, NAME};
@@ -64,7 +65,7 @@ fn each_panel_has_lines_where_its_metrics_are() {
         let mut names: Vec<_> = expressions.flat_map(|expression| metrics(expression)).collect();
         names.sort();
         names.dedup();
-        for step in 1..=30_i64 {
+        for step in 1..=30 {
             for name in &names {
                 for (status, code) in [("200", "200"), ("500", "500")] {
                     let bounds: &[&str] =
@@ -89,7 +90,7 @@ fn each_panel_has_lines_where_its_metrics_are() {
                         let labels = Labels::new(own.copied());
                         if name.contains("http") || status == "200" {
                             assert!(
-                                store.append(&labels, step * 1000, (step * 10) as f64),
+                                store.append(&labels, i64::from(step) * 1000, f64::from(step * 10)),
                                 "{file}: {labels}"
                             );
                         }
@@ -168,7 +169,6 @@ fn grafana_shows_the_same() {
 fn monitors_select_what_the_server_s_manifest_has() {
     let read = |path: &str| {
         let text = fs::read_to_string(root().join(path)).unwrap();
-        use serde::Deserialize as _;
         serde_yaml::Deserializer::from_str(&text)
             .map(|document| Value::deserialize(document).unwrap())
             .collect::<Vec<_>>()

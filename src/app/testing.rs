@@ -142,6 +142,8 @@ impl Console {
         ] {
             console.happen(Event::Linked { topic, link: Link::Live });
         }
+        // That its pods are to be measured is nothing that a test pressed a key for.
+        console.effects.clear();
         console
     }
 

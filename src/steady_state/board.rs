@@ -364,8 +364,8 @@ mod tests {
             "{found:#?}"
         );
         assert!(errors(&"#".repeat(MAX_BYTES + 1))[0].contains("larger than 256 KiB"));
-        let many: String =
-            (0..=MAX_PANELS).map(|at| format!("- title: P{at}\n  queries:\n  - expr: x\n")).collect();
+        let panel = |at| format!("- title: P{at}\n  queries:\n  - expr: x\n");
+        let many = (0..=MAX_PANELS).map(panel).collect::<Vec<_>>().concat();
         assert!(errors(&format!("{HEAD}{many}"))[0].contains("there are 65 panels"));
     }
 }

@@ -172,7 +172,7 @@ mod tests {
         monitor.ask(&[endpoint("a"), endpoint("b")], at(0));
         for second in 1..=30 {
             tell(&mut monitor, "a", second, &format!("x_total {}\nz 1\n", second * 10));
-            tell(&mut monitor, "b", second, "x_total 5\nbroken{\n");
+            tell(&mut monitor, "b", second, "x_total 5\ny{\n");
         }
         let frame = monitor.frame(at(30));
         let lines = frame.panels[0].lines.as_ref().unwrap();

@@ -4,7 +4,7 @@ use squall::steady_state::series::{Labels, NAME, STALE};
 
 use super::prometheus::Series;
 
-/// SplitMix64: what a seed gives must not change with a crate's version.
+/// `SplitMix64`: what a seed gives must not change with a crate's version.
 pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
@@ -166,13 +166,13 @@ fn selector(draw: &mut Draw, name: &str) -> String {
     };
     let mut text = name.to_owned();
     if draw.chance(40) {
-        text.push_str(&format!("{{{}}}", draw.pick(matchers)));
+        text.extend(["{", *draw.pick(matchers), "}"]);
     }
     text
 }
 
 fn offset(draw: &mut Draw) -> &'static str {
-    if draw.chance(15) { *draw.pick(&[" offset 7s", " offset 1m", " offset 4m30s"]) } else { "" }
+    if draw.chance(15) { draw.pick::<&str>(&[" offset 7s", " offset 1m", " offset 4m30s"]) } else { "" }
 }
 
 /// A function of a range.
@@ -222,11 +222,11 @@ fn scalar(draw: &mut Draw, depth: u32) -> String {
 }
 
 fn arithmetic(draw: &mut Draw) -> &'static str {
-    *draw.pick(&["+", "-", "*", "/", "%", "^"])
+    draw.pick::<&str>(&["+", "-", "*", "/", "%", "^"])
 }
 
 fn comparison(draw: &mut Draw) -> &'static str {
-    *draw.pick(&["==", "!=", "<", "<=", ">", ">="])
+    draw.pick::<&str>(&["==", "!=", "<", "<=", ">", ">="])
 }
 
 fn labels(draw: &mut Draw) -> String {

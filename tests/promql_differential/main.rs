@@ -4,6 +4,13 @@
 //! drawn (`draw.rs`): samples on the edges of ranges, and counters that were 0 shortly before a gap ended.
 #![cfg(test)]
 #![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "what is drawn is small"
+)]
+#![expect(
     clippy::disallowed_methods,
     reason = "a second opinion needs a second program, which needs time to start"
 )]
@@ -47,6 +54,7 @@ pub(crate) fn ours(query: &Query, store: &Store, at: i64) -> Answer {
     }
 }
 
+#[expect(clippy::float_cmp, reason = "the infinite ones are the same or not")]
 fn same_value(a: f64, b: f64) -> bool {
     a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
 }

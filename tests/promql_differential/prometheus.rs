@@ -17,7 +17,7 @@ pub(crate) type Series = (Labels, Vec<(i64, f64)>);
 pub(crate) type Answer = Result<Vec<(Labels, f64)>, String>;
 
 /// How long it may take to start or to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Prometheus {
     process: Child,
@@ -64,7 +64,7 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut prometheus = Self { process, port, folder: folder };
+        let mut prometheus = Self { process, port, folder };
         let begun = Instant::now();
         while !matches!(prometheus.request("GET", "/-/ready", &[]), Ok((200, _))) {
             let log = fs::read_to_string(prometheus.folder.path().join("log")).unwrap_or_default();
@@ -80,7 +80,7 @@ impl Prometheus {
         let mut request = Vec::new();
         for (labels, samples) in series {
             let mut message = Vec::new();
-            for (name, value) in labels.iter() {
+            for (name, value) in labels {
                 let mut label = Vec::new();
                 field(&mut label, 1, name.as_bytes());
                 field(&mut label, 2, value.as_bytes());

@@ -194,7 +194,8 @@ fn nobody(rules: &Scrape, found: &Discovery) -> Trouble {
     } else {
         format!("no pod{place} with {} can be asked", labels.join(","))
     };
-    Trouble::new(what).cure("`D` chooses another dashboard; `d` tells why pods are left out")
+    let first = found.left_out.first().map(|pod| format!(": {}: {}", pod.pod, pod.why)).unwrap_or_default();
+    Trouble::new(format!("{what}{first}")).cure("`D` chooses another dashboard; `d` tells of each pod")
 }
 
 /// Takes note of the faults that are in place now.

@@ -13,7 +13,7 @@ use super::plan::{
     RangeFunction, Set, Side,
 };
 use super::tokens::{self, Kind, Token};
-use super::{Error, MAX_BYTES, MAX_DEPTH, MAX_WINDOW};
+use super::{MAX_BYTES, MAX_DEPTH, MAX_WINDOW, Refusal};
 use crate::steady_state::series::{Matcher, Selector};
 
 /// What the parser says where it says nothing.
@@ -23,9 +23,9 @@ const SYNTAX: &str = "invalid promql query";
 const MAX_DIGITS: usize = 9;
 
 /// Reads an expression.
-pub(super) fn read(text: &str) -> Result<Plan, Error> {
+pub(super) fn read(text: &str) -> Result<Plan, Refusal> {
     if text.len() > MAX_BYTES {
-        return Err(Error::new(
+        return Err(Refusal::new(
             text,
             0,
             format!("longer than {MAX_BYTES} bytes"),
@@ -45,8 +45,8 @@ struct Reader<'e> {
 }
 
 impl Reader<'_> {
-    fn error(&self, at: usize, what: impl Into<String>, cure: impl Into<String>) -> Error {
-        Error::new(self.text, at, what, cure)
+    fn error(&self, at: usize, what: impl Into<String>, cure: impl Into<String>) -> Refusal {
+        Refusal::new(self.text, at, what, cure)
     }
 
     /// Where the first word is that is `text`, before a bracket if `called`; the start if there is none.
@@ -68,7 +68,7 @@ impl Reader<'_> {
     }
 
     /// What the parser must not get: it gives up on some, takes others for something else, or does not end well.
-    fn guard(&self) -> Result<(), Error> {
+    fn guard(&self) -> Result<(), Refusal> {
         let (mut round, mut signs, mut in_range, mut after_offset) = (0_usize, 0_usize, false, false);
         for token in self.tokens {
             let is = |text: &str| token.kind != Kind::Text && token.text == text;
@@ -108,7 +108,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn refused_by_parser(&self, message: &str) -> Error {
+    fn refused_by_parser(&self, message: &str) -> Refusal {
         if message == SYNTAX {
             let syntax = |text: &str| !matches!(parser::parse(text), Err(message) if message == SYNTAX || is_lexical(&message));
             let at = tokens::first_wrong(self.text, self.tokens, syntax);
@@ -125,14 +125,15 @@ impl Reader<'_> {
             ("", _) if is_lexical(message) => self.text.len(),
             _ => self.find(quoted, false),
         };
-        let cure = match message.starts_with("unknown function") {
-            true => format!("there are {}", functions()),
-            false => "see prometheus.io/docs/prometheus/latest/querying/basics".to_owned(),
+        let cure = if message.starts_with("unknown function") {
+            format!("there are {}", functions())
+        } else {
+            "see prometheus.io/docs/prometheus/latest/querying/basics".to_owned()
         };
         self.error(at, message, cure)
     }
 
-    fn plan(&self, expression: &Expr, depth: usize) -> Result<Plan, Error> {
+    fn plan(&self, expression: &Expr, depth: usize) -> Result<Plan, Refusal> {
         if depth > MAX_DEPTH {
             return Err(self.error(
                 0,
@@ -171,12 +172,12 @@ impl Reader<'_> {
         }
     }
 
-    fn boxed(&self, expression: &Expr, depth: usize) -> Result<Box<Plan>, Error> {
+    fn boxed(&self, expression: &Expr, depth: usize) -> Result<Box<Plan>, Refusal> {
         Ok(Box::new(self.plan(expression, depth + 1)?))
     }
 
     /// A selector and how far its moment lies back, in milliseconds.
-    fn selector(&self, selector: &VectorSelector, range: Duration) -> Result<(Selector, i64), Error> {
+    fn selector(&self, selector: &VectorSelector, range: Duration) -> Result<(Selector, i64), Refusal> {
         let back = match &selector.offset {
             None => Duration::ZERO,
             Some(Offset::Pos(back)) => *back,
@@ -202,7 +203,7 @@ impl Reader<'_> {
         Ok((selector, millis(back)))
     }
 
-    fn matchers(&self, matchers: &Matchers) -> Result<Vec<Matcher>, Error> {
+    fn matchers(&self, matchers: &Matchers) -> Result<Vec<Matcher>, Refusal> {
         if !matchers.or_matchers.is_empty() {
             let cure = "use a pattern: a=~\"x|y\"";
             return Err(self.error(self.find("or", false), "`or` between braces is not supported", cure));
@@ -222,7 +223,7 @@ impl Reader<'_> {
         compiled.collect()
     }
 
-    fn call(&self, call: &Call, depth: usize) -> Result<Plan, Error> {
+    fn call(&self, call: &Call, depth: usize) -> Result<Plan, Refusal> {
         let name = call.func.name;
         let arguments: Vec<&Expr> = call.args.args.iter().map(AsRef::as_ref).collect();
         if let Some((_, function)) = Function::NAMES.iter().find(|(known, _)| *known == name)
@@ -261,7 +262,7 @@ impl Reader<'_> {
         Ok(plan)
     }
 
-    fn range(&self, function: RangeFunction, argument: &Expr) -> Result<Plan, Error> {
+    fn range(&self, function: RangeFunction, argument: &Expr) -> Result<Plan, Refusal> {
         let mut argument = argument;
         while let Expr::Paren(inner) = argument {
             argument = &inner.expr;
@@ -277,7 +278,7 @@ impl Reader<'_> {
         Ok(Plan::Range { function, selector, range: millis(matrix.range), offset })
     }
 
-    fn aggregate(&self, aggregate: &AggregateExpr, depth: usize) -> Result<Plan, Error> {
+    fn aggregate(&self, aggregate: &AggregateExpr, depth: usize) -> Result<Plan, Refusal> {
         let name = aggregate.op.to_string();
         let aggregation = match (name.as_str(), &aggregate.param) {
             ("sum", None) => Aggregation::Sum,
@@ -301,7 +302,7 @@ impl Reader<'_> {
         Ok(Plan::Aggregate { aggregation, grouping, of: self.boxed(&aggregate.expr, depth)? })
     }
 
-    fn binary(&self, binary: &BinaryExpr, depth: usize) -> Result<Plan, Error> {
+    fn binary(&self, binary: &BinaryExpr, depth: usize) -> Result<Plan, Refusal> {
         let modifier = binary.modifier.clone().unwrap_or_default();
         let sign = binary.op.to_string();
         let Some(operation) = operation(&sign, modifier.return_bool) else {

@@ -29,7 +29,7 @@ pub const MAX_BYTES: usize = 4096;
 pub const MAX_DEPTH: usize = 64;
 
 /// How far an expression may look back, range and offset together.
-pub const MAX_WINDOW: Duration = Duration::from_secs(3600);
+pub const MAX_WINDOW: Duration = Duration::from_hours(1);
 
 /// An expression that can be evaluated.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub struct Sample {
 
 /// Why an expression cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Refusal {
     /// The place in the expression.
     pub position: Position,
     /// What is the matter.
@@ -67,25 +67,25 @@ pub struct Error {
     pub cure: String,
 }
 
-impl Error {
+impl Refusal {
     fn new(text: &str, at: usize, what: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { position: tokens::position(text, at), what: what.into(), cure: cure.into() }
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}; {}", self.position.line, self.position.column, self.what, self.cure)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Refusal {}
 
 impl Query {
     /// Reads an expression: instant selectors with all matchers, ranges within functions, `offset`, the functions and
     /// aggregations that its errors list, arithmetic, comparisons and set operators with `on`, `ignoring`, `group_left` and
     /// `group_right`. Not: `@`, subqueries, texts as values, native histograms.
-    pub fn read(text: &str) -> Result<Self, Error> {
+    pub fn read(text: &str) -> Result<Self, Refusal> {
         Ok(Self { text: text.to_owned(), plan: check::read(text)? })
     }
 

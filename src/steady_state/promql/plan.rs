@@ -14,17 +14,17 @@ pub(super) enum Plan {
     /// What a function makes of the values of each series within a range.
     Range { function: RangeFunction, selector: Selector, range: i64, offset: i64 },
     /// What a function makes of each value.
-    Map { function: Function, of: Box<Plan> },
+    Map { function: Function, of: Box<Self> },
     /// `clamp` and its kin: values put between bounds.
-    Clamp { of: Box<Plan>, least: Option<Box<Plan>>, most: Option<Box<Plan>> },
+    Clamp { of: Box<Self>, least: Option<Box<Self>>, most: Option<Box<Self>> },
     /// `histogram_quantile`.
-    Quantile { quantile: Box<Plan>, of: Box<Plan> },
+    Quantile { quantile: Box<Self>, of: Box<Self> },
     /// `scalar`.
-    Scalar(Box<Plan>),
+    Scalar(Box<Self>),
     /// `vector`.
-    Vector(Box<Plan>),
+    Vector(Box<Self>),
     /// Several series made one.
-    Aggregate { aggregation: Aggregation, grouping: Grouping, of: Box<Plan> },
+    Aggregate { aggregation: Aggregation, grouping: Grouping, of: Box<Self> },
     /// Two sides and a sign between them.
     Binary(Box<Binary>),
 }

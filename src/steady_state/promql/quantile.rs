@@ -51,6 +51,7 @@ pub(super) fn of_buckets(quantile: f64, mut buckets: Vec<Bucket>) -> f64 {
     }
     // Buckets with the same bound, as "1" and "1.0", are one.
     buckets.dedup_by(|next, kept| {
+        #[expect(clippy::float_cmp, reason = "close bounds are two")]
         let same = next.bound == kept.bound;
         if same {
             kept.count += next.count;
@@ -91,6 +92,7 @@ fn make_monotonic(buckets: &mut [Bucket]) {
     }
 }
 
+#[expect(clippy::float_cmp, reason = "two that are the same are close, infinite or not")]
 fn is_close(a: f64, b: f64) -> bool {
     if a == b {
         return true;

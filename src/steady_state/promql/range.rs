@@ -11,9 +11,7 @@ pub(super) fn value(function: RangeFunction, samples: &[(i64, f64)], range: i64,
             extrapolated(function, samples, range, at)
         }
         RangeFunction::Irate | RangeFunction::Idelta => instant(function, samples),
-        RangeFunction::Changes => Some(count(samples, |before, after| {
-            before.to_bits() != after.to_bits() && before != after && !(before.is_nan() && after.is_nan())
-        })),
+        RangeFunction::Changes => Some(count(samples, is_change)),
         RangeFunction::Resets => Some(count(samples, |before, after| after < before)),
         RangeFunction::Average => Some(mean(values)),
         RangeFunction::Sum => Some(sum(values)),
@@ -42,15 +40,15 @@ fn extrapolated(function: RangeFunction, samples: &[(i64, f64)], range: i64, at:
         growth +=
             pairs(samples).filter(|(before, after)| after < before).map(|(before, _)| before).sum::<f64>();
     }
-    let sampled = seconds(last.0 - first.0);
-    let average = sampled / intervals;
+    let covered = seconds(last.0 - first.0);
+    let average = covered / intervals;
     let mut to_start = seconds(first.0 - (at - range));
     let mut to_end = seconds(at - last.0);
     if to_start >= average * NEAR {
         to_start = average / 2.0;
     }
     if counter && growth > 0.0 && first.1 >= 0.0 {
-        let to_zero = sampled * (first.1 / growth);
+        let to_zero = covered * (first.1 / growth);
         if to_zero < to_start {
             to_start = to_zero;
         }
@@ -58,7 +56,7 @@ fn extrapolated(function: RangeFunction, samples: &[(i64, f64)], range: i64, at:
     if to_end >= average * NEAR {
         to_end = average / 2.0;
     }
-    let mut factor = (sampled + to_start + to_end) / sampled;
+    let mut factor = (covered + to_start + to_end) / covered;
     if function == RangeFunction::Rate {
         factor /= seconds(range);
     }
@@ -67,8 +65,8 @@ fn extrapolated(function: RangeFunction, samples: &[(i64, f64)], range: i64, at:
 
 /// `irate` and `idelta`: what the last two samples say.
 fn instant(function: RangeFunction, samples: &[(i64, f64)]) -> Option<f64> {
-    let [.., (before, from), (after, to)] = samples else { return None };
-    let elapsed = seconds(after - before);
+    let [.., (earlier, from), (later, to)] = samples else { return None };
+    let elapsed = seconds(later - earlier);
     if function == RangeFunction::Idelta {
         return Some(to - from);
     }
@@ -82,6 +80,11 @@ fn pairs(samples: &[(i64, f64)]) -> impl Iterator<Item = (f64, f64)> {
 
 fn count(samples: &[(i64, f64)], holds: impl Fn(f64, f64) -> bool) -> f64 {
     float(pairs(samples).filter(|(before, after)| holds(*before, *after)).count())
+}
+
+#[expect(clippy::float_cmp, reason = "any difference is a change")]
+fn is_change(before: f64, after: f64) -> bool {
+    before != after && !(before.is_nan() && after.is_nan())
 }
 
 /// The sum without the error that small parts lose against large ones (Neumaier).

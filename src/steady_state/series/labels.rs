@@ -104,6 +104,15 @@ fn push(text: &mut String, name: &str, value: &str) {
     }
 }
 
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a str, &'a str);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// The pairs of [`Labels`].
 #[derive(Clone, Debug)]
 pub struct Iter<'a>(&'a str);

@@ -205,15 +205,13 @@ impl Store {
             own_time: false,
             reset: None,
         });
-        let id = match self.free.pop().and_then(|id| Some((id, self.series.get_mut(id as usize)?))) {
-            Some((id, slot)) => {
-                *slot = series;
-                id
-            }
-            None => {
-                self.series.push(series);
-                u32::try_from(self.series.len() - 1).ok()?
-            }
+        let free = self.free.pop().and_then(|id| Some((id, self.series.get_mut(id as usize)?)));
+        let id = if let Some((id, slot)) = free {
+            *slot = series;
+            id
+        } else {
+            self.series.push(series);
+            u32::try_from(self.series.len() - 1).ok()?
         };
         self.by_labels.insert(labels.clone(), id);
         self.by_name.entry(labels.name().to_owned()).or_default().push(id);

@@ -48,7 +48,7 @@ fn translated(pattern: &str) -> String {
             // A named class, [:alpha:], is the same in both.
             ('[', Some(count)) if rest.starts_with(':') && rest.contains(":]") => {
                 let (name, after) = rest.split_once(":]").unwrap_or_default();
-                text.push_str(&format!("[{name}:]"));
+                text.extend(["[", name, ":]"]);
                 rest = after;
                 class = Some(count + 1);
             }

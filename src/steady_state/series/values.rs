@@ -197,7 +197,7 @@ mod tests {
 
     fn values() -> impl Strategy<Value = f64> {
         prop_oneof![
-            4 => (0_i64..1000).prop_map(|whole| whole as f64),
+            4 => (0..1000).prop_map(f64::from),
             2 => Just(7.0),
             1 => Just(STALE),
             1 => any::<f64>(),
