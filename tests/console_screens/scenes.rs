@@ -251,7 +251,7 @@ fn editor() -> Page {
     };
     let previewed = |keys: &str, refused: bool| {
         with(template(""), |console| {
-            console.wait(300).answer(Ok(plan(3, refused))).press(keys);
+            console.wait(1_000).answer(Ok(plan(3, refused))).press(keys);
         })
     };
     let at = |line: &str, keys: &str| {
@@ -270,7 +270,7 @@ fn editor() -> Page {
         console.press("up up up up up up up end");
     });
     let unreachable = with(template(""), |console| {
-        console.wait(300).answer(Err(forbidden("cannot list pods")));
+        console.wait(1_000).answer(Err(forbidden("cannot list pods")));
     });
     let replaced = with(template("x esc 3 j enter"), |_| ());
     Page {

@@ -345,6 +345,11 @@ pub(super) fn moved(state: &mut State) {
 /// Works out what is shown of the text.
 pub(super) fn refresh(state: &mut State) {
     state.editor.check();
+    if state.is_too_small() {
+        // Nobody sees it: it is found again where it was.
+        return;
+    }
+    moved(state);
     let visible = geometry::rows(state, Pane::Form);
     let editor = &mut state.editor;
     if editor.mode == Mode::Form {

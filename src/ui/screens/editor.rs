@@ -193,8 +193,9 @@ fn report_rows(state: &State, report: &Report, width: u16) -> Vec<(Role, String)
     let nodes =
         if report.nodes.len() == 1 { "1 node".to_owned() } else { format!("{} nodes", report.nodes.len()) };
     let launch = keys(state.keymap.binding(crate::app::action::Action::Launch, state.scopes()));
+    let launch = if launch.is_empty() { launch } else { format!(" ({launch} launches)") };
     let (role, head) = match report.verdict {
-        Verdict::Runs => (Role::Accent, format!("would hit {pods} on {nodes} ({launch} launches)")),
+        Verdict::Runs => (Role::Accent, format!("would hit {pods} on {nodes}{launch}")),
         Verdict::Waits => (Role::Warn, "would wait: nothing to act on now".to_owned()),
         Verdict::Refused => (Role::Danger, "could not run".to_owned()),
     };
