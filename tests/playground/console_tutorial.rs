@@ -19,14 +19,14 @@ use super::pty::{PATIENCE, Pty, Screen};
 const GONE: f64 = 0.015;
 
 /// The way to a playground's API server, and the traffic client that feels what happens.
-struct Witness {
+pub(super) struct Witness {
     access: Access,
     traffic: Pod,
 }
 
 impl Witness {
     /// Once `/movies` is answered as it should be.
-    async fn of(home: &Home) -> Self {
+    pub(super) async fn of(home: &Home) -> Self {
         let access = home.access("default");
         let traffic = pod(&access.client(), "traffic").await;
         steady(&access, &traffic).await;
@@ -37,16 +37,16 @@ impl Witness {
         samples(&self.access, &self.traffic, path).await
     }
 
-    async fn normal(&self) -> f64 {
+    pub(super) async fn normal(&self) -> f64 {
         median_from(&self.access, &self.traffic, wall()).await
     }
 
     /// The median rises by `asked` seconds; how much it did.
-    async fn slower(&self, what: &str, normal: f64, asked: f64) -> f64 {
+    pub(super) async fn slower(&self, what: &str, normal: f64, asked: f64) -> f64 {
         risen(&self.access, &self.traffic, what, normal, asked).await - normal
     }
 
-    async fn as_before(&self, what: &str, normal: f64) {
+    pub(super) async fn as_before(&self, what: &str, normal: f64) {
         let median = median_from(&self.access, &self.traffic, wall() + WITHIN).await;
         assert!(median - normal < GONE, "{what}: the median is {median} s, {normal} s before");
     }
@@ -69,7 +69,7 @@ fn launch(pty: &mut Pty, number: usize, name: &str, targets: &str) {
 }
 
 /// Presses a key that asks before it does something, and says yes.
-fn agree(pty: &mut Pty, key: &str, question: &str) {
+pub(super) fn agree(pty: &mut Pty, key: &str, question: &str) {
     pty.press(key);
     pty.wait_text(question);
     pty.press("enter");
@@ -77,7 +77,7 @@ fn agree(pty: &mut Pty, key: &str, question: &str) {
 }
 
 /// Leaves a playground's own console: asked twice, it ends and leaves nothing.
-fn leave(home: &Home, mut pty: Pty) {
+pub(super) fn leave(home: &Home, mut pty: Pty) {
     pty.press("q");
     pty.wait_text("this ends the playground");
     assert!(answers(home, "default"), "once is not enough");

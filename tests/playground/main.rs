@@ -4,6 +4,7 @@
 
 mod cluster;
 mod console;
+mod console_steady_state;
 mod console_tutorial;
 mod delay;
 mod halt;

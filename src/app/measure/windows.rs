@@ -131,7 +131,9 @@ impl Windows {
         {
             self.mark(at.min(now), name, "done");
         }
-        if injected.is_some() && before.is_some_and(|seen| seen.generation < generation) {
+        // A deletion counts as a generation, too.
+        let stays = !matches!(overview.phase.as_str(), "Stopping" | "Finished");
+        if stays && injected.is_some() && before.is_some_and(|seen| seen.generation < generation) {
             self.mark(now, name, "changed");
         }
     }
@@ -212,9 +214,10 @@ mod tests {
         see(&mut windows, "Injecting", 1, &part(&[("Injected", 102), ("Waiting", 100)]), 103);
         see(&mut windows, "Injected", 1, &part(&[("Injected", 102), ("Injected", 104)]), 105);
         see(&mut windows, "Injected", 2, &part(&[("Injected", 102), ("Injected", 104)]), 110);
-        see(&mut windows, "Recovering", 2, &part(&[("Recovered", 120), ("Injected", 104)]), 121);
-        see(&mut windows, "Paused", 2, &part(&[("Recovered", 120), ("Recovered", 122)]), 123);
-        see(&mut windows, "Injected", 2, &part(&[("Injected", 130), ("Injected", 130)]), 131);
+        see(&mut windows, "Stopping", 3, &part(&[("Injected", 102), ("Injected", 104)]), 112);
+        see(&mut windows, "Recovering", 3, &part(&[("Recovered", 120), ("Injected", 104)]), 121);
+        see(&mut windows, "Paused", 3, &part(&[("Recovered", 120), ("Recovered", 122)]), 123);
+        see(&mut windows, "Injected", 3, &part(&[("Injected", 130), ("Injected", 130)]), 131);
         let seen: Vec<_> = windows
             .within(Span { from: at(0), until: at(1_000) })
             .map(|window| (window.from.as_second(), window.until.map(Timestamp::as_second)))

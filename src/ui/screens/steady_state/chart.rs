@@ -174,26 +174,36 @@ impl Chart<'_> {
         }
     }
 
-    /// What happened, above the time at which it did; what has no room is in the legend of the grid.
+    /// What happened, above the time at which it did: in full where that has room before the next, else in a word, else as
+    /// a mere mark.
     fn marks(&self, canvas: &mut Canvas<'_>, area: Area) {
         let style = canvas.theme.style(Role::Injected);
         let glyph = canvas.theme.glyph(Glyph::Descending);
-        let mut free = area.x;
         let columns = usize::from(area.width);
-        for mark in self.state.measure.windows.marks(self.span) {
-            let Some(column) =
-                self.span.column(mark.at, columns).and_then(|column| u16::try_from(column).ok())
-            else {
-                continue;
-            };
-            let said = format!("{glyph}{} {}", mark.name, mark.what);
-            let width = u16::try_from(text::width(&said)).unwrap_or(u16::MAX);
-            // Near the right edge it stands on the left of its time.
-            let x = (area.x + column).min((area.x + area.width).saturating_sub(width)).max(area.x);
-            if x >= free {
-                canvas.text(x, area.y, area.width.saturating_sub(x - area.x), &said, style);
-                free = x.saturating_add(width).saturating_add(1);
-            }
+        let placed = self.state.measure.windows.marks(self.span).filter_map(|mark| {
+            let column = u16::try_from(self.span.column(mark.at, columns)?).ok()?;
+            Some((column, mark))
+        });
+        let placed: Vec<_> = placed.collect();
+        let mut free = 0;
+        for (number, (column, mark)) in placed.iter().enumerate() {
+            let next = placed.get(number + 1).map(|(next, _)| *next);
+            let forms = [
+                format!("{glyph}{} {}", mark.name, mark.what),
+                format!("{glyph}{}", mark.what),
+                glyph.to_owned(),
+            ];
+            let [.., last] = &forms;
+            let fitting = forms.iter().find_map(|said| {
+                let width = u16::try_from(text::width(said)).ok()?;
+                // Near the right edge it stands on the left of its time.
+                let x = (*column).min(area.width.saturating_sub(width));
+                let has_room = x >= free && next.is_none_or(|next| x + width < next);
+                has_room.then_some((x, width, said))
+            });
+            let (x, width, said) = fitting.unwrap_or((*column, 1, last));
+            canvas.text(area.x + x, area.y, width, said, style);
+            free = x + width;
         }
     }
 
