@@ -292,7 +292,7 @@ fn editor() -> Page {
             ("marked", at("  mode:", "alt-v up up")),
             ("searched", at("spec:", "ctrl-f m o n g o enter")),
             ("form", at("  duration:", "f2 j j j j")),
-            ("field", at("  duration:", "f2 j j j j enter")),
+            ("field", at("  duration:", "f2 j j j j j j j j j enter")),
             ("wide", wide),
             ("unreachable", unreachable),
             ("replaced", replaced),
