@@ -240,4 +240,25 @@ mod tests {
         let (read, _) = read_settings(&path);
         assert_eq!((read.theme, read.keys.len()), (Some(ThemeName::Light), 1), "keys stay");
     }
+
+    #[test]
+    fn what_is_edited_takes_the_place_of_the_file_that_was_read_and_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        let path = path.to_str().unwrap();
+        fs::write(path, "a: 1\n").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o640)).unwrap();
+        let Origin::File { stamp, .. } = read_manuscript(path).unwrap().origin else { panic!("no file") };
+        assert!(write_manuscript(path, "b: 1\n", None).unwrap_err().what.contains("there already"));
+        let (_, newer) = write_manuscript(path, "b: 22\n", Some(&stamp)).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "b: 22\n");
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(write_manuscript(path, "c: 1\n", Some(&stamp)).unwrap_err().what.contains("somebody else"));
+        assert!(write_manuscript(path, "c: 1\n", Some(&newer)).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        let missing = folder.path().join("no/such/x.yaml");
+        assert!(write_manuscript(missing.to_str().unwrap(), "c: 1\n", None).is_err());
+        fs::write(path, vec![b'x'; 1024 * 1024]).unwrap();
+        assert!(read_manuscript(path).unwrap_err().what.contains("256 KiB"));
+    }
 }

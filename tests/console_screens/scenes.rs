@@ -66,20 +66,21 @@ fn stale() -> Console {
 }
 
 fn states(keys: &str) -> Vec<(&'static str, Console)> {
-    let all = [
+    let all = vec![
         ("unknown", unknown()),
         ("nothing", nothing()),
         ("normal", normal()),
         ("failing", failing()),
         ("stale", stale()),
     ];
-    all.map(|(name, console)| {
-        let pressed = with(console, |console| {
-            console.press(keys);
-        });
-        (name, pressed)
-    })
-    .into()
+    all.into_iter()
+        .map(|(name, console)| {
+            let pressed = with(console, |console| {
+                console.press(keys);
+            });
+            (name, pressed)
+        })
+        .collect()
 }
 
 /// What happened to the delay.
@@ -272,7 +273,7 @@ fn editor() -> Page {
     let unreachable = with(template(""), |console| {
         console.wait(1_000).answer(Err(forbidden("cannot list pods")));
     });
-    let replaced = with(template("x esc 3 j enter"), |_| ());
+    let replaced = with(template("x esc 3 G enter"), |_| ());
     Page {
         name: "editor",
         scenes: vec![
@@ -292,7 +293,7 @@ fn editor() -> Page {
             ("marked", at("  mode:", "alt-v up up")),
             ("searched", at("spec:", "ctrl-f m o n g o enter")),
             ("form", at("  duration:", "f2 j j j j")),
-            ("field", at("  duration:", "f2 j j j j enter")),
+            ("field", at("  duration:", "f2 j j j j j j j j j enter")),
             ("wide", wide),
             ("unreachable", unreachable),
             ("replaced", replaced),

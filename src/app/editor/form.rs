@@ -383,7 +383,7 @@ spec:
             let now = value_at(&after, &row.id);
             prop_assert_eq!(now.as_deref(), Some(text.trim()));
             let whole = after.join("\n");
-            prop_assert!(manifest::read(whole.as_bytes()).diagnostics.iter().all(|said| said.path != "" || said.position.line != edit.cursor.0 + 1));
+            prop_assert!(manifest::read(whole.as_bytes()).diagnostics.iter().all(|said| !said.path.is_empty() || said.position.line != edit.cursor.0 + 1));
         }
     }
 }

@@ -335,11 +335,10 @@ pub(super) fn moved(state: &mut State) {
     let column = text::width(&editor.buffer.before());
     let columns = usize::from(area.width).max(1);
     let aside = ASIDE.min(columns / 3);
-    if column < editor.left + aside {
-        editor.left = column.saturating_sub(aside);
-    } else if column + aside >= editor.left + columns {
-        editor.left = column + aside + 1 - columns;
-    }
+    // By half a screen, and told by the cursor alone: the same text looks the same however it was come by.
+    let over = (column + aside + 1).saturating_sub(columns);
+    let step = (columns / 2).max(1);
+    editor.left = over.div_ceil(step) * step;
 }
 
 /// Works out what is shown of the text.

@@ -1,4 +1,4 @@
-use crate::app::editor::{Grade, Mode, Origin, Preview};
+use crate::app::editor::{Grade, Mode, Origin, Preview, Problem};
 use crate::app::effect::{Deed, Effect, Request, Slot};
 use crate::app::event::{Event, Loaded};
 use crate::app::popup::Popup;
@@ -41,7 +41,7 @@ fn on_line(console: &mut Console, start: &str) {
 }
 
 fn problems(console: &Console) -> Vec<String> {
-    console.state.editor.problems.iter().map(|problem| problem.line()).collect()
+    console.state.editor.problems.iter().map(Problem::line).collect()
 }
 
 #[test]
