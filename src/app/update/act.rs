@@ -96,7 +96,7 @@ fn quit(state: &mut State, effects: &mut Effects) {
     if state.editor.unsaved {
         let what =
             format!("the text of {} in the editor is not saved; again to leave", state.editor.origin.label());
-        return state.say(Severity::Warning, Trouble::new(what).cure("7 goes to it, ctrl-s saves it"));
+        return state.say(Severity::Warning, Trouble::new(what).cure("5 goes to it, ctrl-s saves it"));
     }
     let experiments = if active == 1 { "1 experiment" } else { "experiments" };
     let what = match (state.world.ends_with_console, active) {

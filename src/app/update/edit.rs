@@ -70,7 +70,7 @@ pub(super) fn recovered(state: &mut State, manuscript: Manuscript) {
     put(state, manuscript);
     state.go_to(screen);
     let what = "a text that was not saved when the last console ended is in the editor";
-    state.say(Severity::Warning, Trouble::new(what).cure("7 shows it; `:write FILE` saves it"));
+    state.say(Severity::Warning, Trouble::new(what).cure("5 shows it; `:write FILE` saves it"));
 }
 
 /// Shows the editor with the text that it has.
