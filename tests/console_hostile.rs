@@ -72,9 +72,8 @@ async fn answer(stream: TcpStream) -> io::Result<()> {
         "/million" => {
             stream.write_all(head("200 OK", "").as_bytes()).await?;
             for number in 0..1_000 {
-                let piece: String = (0..1_000)
-                    .map(|line| format!("x{{number=\"{number}\",line=\"{line}\"}} NaN\n"))
-                    .collect();
+                let lines = (0..1_000).map(|line| format!("x{{number=\"{number}\",line=\"{line}\"}} NaN\n"));
+                let piece = lines.collect::<Vec<_>>().concat();
                 stream.write_all(piece.as_bytes()).await?;
             }
             Ok(())

@@ -86,5 +86,6 @@ pub(crate) async fn open(world: World, flags: Flags, role: Role) -> Result<Endin
             mouse: flags.no_mouse.then_some(false),
         },
     };
-    console::run(options).await.map_err(|error| Failure::new(error).context("the console ended"))
+    // All that the console knows is in its future.
+    Box::pin(console::run(options)).await.map_err(|error| Failure::new(error).context("the console ended"))
 }

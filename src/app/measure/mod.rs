@@ -93,12 +93,11 @@ impl Measure {
 
 /// Opens the dashboard of this name.
 pub(super) fn open(state: &mut State, name: &str, effects: &mut Vec<Effect>) {
-    match dashboards::named(name) {
-        Some(text) => show(state, name, text, effects),
-        None => {
-            state.measure.show(dashboards::NONE, None);
-            settle(state, effects);
-        }
+    if let Some(text) = dashboards::named(name) {
+        show(state, name, text, effects);
+    } else {
+        state.measure.show(dashboards::NONE, None);
+        settle(state, effects);
     }
     state.settings.dashboard = Some(state.measure.name.clone());
     effects.push(Effect::Save(Box::new(state.settings.clone())));
