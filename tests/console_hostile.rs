@@ -128,6 +128,28 @@ fn hurry(pty: &mut Pty, times: usize) -> Duration {
     longest
 }
 
+/// What is said of each pod; on a busy machine one of them may miss a turn, which is said, too.
+fn every_trouble_is_named(pty: &mut Pty) {
+    let mut missing = Vec::new();
+    for _ in 0..20 {
+        pty.press("d");
+        pty.wait_text("Pods that are asked once a second: 8");
+        let screen = pty.screen().text();
+        let says = |pod: &str, said: &str| {
+            let name = format!("default/{pod} ");
+            screen.lines().any(|line| line.contains(&name) && line.contains(said))
+        };
+        missing = PODS.iter().filter(|(pod, said)| !says(pod, said)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        pty.press("4");
+        pty.wait_text("╭ Hostile pods");
+        pty.watch(Duration::from_secs(1));
+    }
+    panic!("{missing:?} are not said:\n{}", pty.screen().frame());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_key_is_obeyed_while_pods_answer_as_badly_as_they_can() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -158,13 +180,7 @@ async fn every_key_is_obeyed_while_pods_answer_as_badly_as_they_can() {
         pty.wait_for(|screen| screen.has("of 8 pods"), PATIENCE, "answer of every pod");
         let longest = hurry(&mut pty, 10);
         assert!(longest < AT_ONCE, "a screen took {longest:?} to come");
-        pty.press("d");
-        pty.wait_text("Pods that are asked once a second: 8");
-        for (pod, said) in PODS {
-            let screen = pty.screen().text();
-            let line = screen.lines().find(|line| line.contains(&format!("default/{pod}")));
-            assert!(line.is_some_and(|line| line.contains(said)), "{pod}: {said}?\n{screen}");
-        }
+        every_trouble_is_named(&mut pty);
         let memory = memory(pty.pid());
         assert!(memory < MEMORY, "{memory} MiB");
         eprintln!("longest {longest:?}, {memory} MiB");

@@ -11,7 +11,7 @@ use super::state::State;
 use super::store::Experiment;
 use super::turn;
 use crate::report::Trouble;
-use crate::report::plan::{Report, Verdict};
+use crate::report::plan::{Conflict, Report, Verdict};
 
 /// From how many targets on the experiment's name must be typed.
 pub const MANY: usize = 20;
@@ -239,13 +239,18 @@ fn preview(report: &Report) -> Vec<Line> {
     lines.push(Line::new(Tone::Plain, time));
     lines.extend(report.effect.iter().map(|effect| Line::new(Tone::Good, format!("expect: {effect}"))));
     lines.extend(report.halt.iter().map(|halt| Line::new(Tone::Danger, halt.clone())));
-    lines.extend(report.conflicts.iter().map(|conflict| {
-        Line::new(
-            Tone::Warning,
-            format!("also acts on {}: {}", conflict.pods.join(", "), conflict.experiment),
-        )
-    }));
+    lines.extend(report.conflicts.iter().map(|conflict| Line::new(Tone::Warning, beside(conflict))));
     lines
         .extend(report.warnings.iter().map(|warning| Line::new(Tone::Warning, format!("beware: {warning}"))));
     lines
+}
+
+/// An experiment that stands beside the one that is launched, or is that very one.
+pub fn beside(conflict: &Conflict) -> String {
+    let Conflict { experiment, pods, .. } = conflict;
+    if pods.is_empty() {
+        format!("{experiment} is there already: launching changes it in place")
+    } else {
+        format!("also acts on {}: {experiment}", pods.join(", "))
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::console::{CLEARING, all_ready, on_terminal, opened};
 use super::harness::Home;
@@ -203,7 +204,10 @@ fn the_pictures_of_the_readme() {
     all_ready(&mut pty);
     pty.press("3");
     pty.wait_text("╭ network-delay ─");
-    pty.press("L");
+    pty.press("enter");
+    pty.wait_text("would hit 3 pods");
+    album.keep(&pty, "editor", "The editor, with the pods that the experiment would hit");
+    pty.press("f5");
     pty.wait_text("It acts on 3 targets:");
     album.keep(&pty, "launch", "Before anything happens the console names whom an experiment would hit");
     pty.press("enter");
@@ -212,6 +216,15 @@ fn the_pictures_of_the_readme() {
     pty.wait_text("delay 150ms ±10ms");
     pty.wait_text("read back on all 3 targets");
     album.keep(&pty, "run", "A running experiment: its targets, and what was read back from the kernel");
+    pty.press("4");
+    pty.wait_text("Movies · 2 pods");
+    // Panels are of the last minute: long enough for the fault to be seen in them.
+    pty.watch(Duration::from_secs(20));
+    album.keep(&pty, "steady-state", "What the application measures of itself while the fault is on");
+    pty.press("j");
+    pty.press("enter");
+    pty.wait_text("network-delay injected");
+    album.keep(&pty, "chart", "One panel of it large");
     pty.press("1");
     pty.wait_text("machine1");
     album.keep(&pty, "cluster", "Nodes and pods, and which of them have faults");

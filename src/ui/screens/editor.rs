@@ -6,6 +6,7 @@ use crate::app::editor::{Mode, Preview, Problem};
 use crate::app::geometry::{self, Area};
 use crate::app::key::written;
 use crate::app::keymap::Binding;
+use crate::app::questions;
 use crate::app::screens::Pane;
 use crate::app::state::State;
 use crate::report::plan::{Report, Verdict};
@@ -203,12 +204,11 @@ fn report_rows(state: &State, report: &Report, width: u16) -> Vec<(Role, String)
     let dangers = report.halt.iter().cloned();
     rows.extend(dangers.flat_map(|line| wrapped(Role::Danger, &line, width).collect::<Vec<_>>()));
     for conflict in &report.conflicts {
-        let on = if conflict.pods.is_empty() {
-            String::new()
+        let line = if conflict.pods.is_empty() {
+            format!("! {}", questions::beside(conflict))
         } else {
-            format!(" on {}", conflict.pods.join(", "))
+            format!("! {} on {}: {}", conflict.experiment, conflict.pods.join(", "), conflict.what)
         };
-        let line = format!("! {}{on}: {}", conflict.experiment, conflict.what);
         rows.extend(wrapped(Role::Warn, &line, width));
     }
     for node in &report.nodes {
