@@ -80,7 +80,12 @@ impl Monitor {
         );
         match read {
             Ok(summary) => {
-                scrape.end();
+                // What was cut off is not known to be over.
+                if summary.cut_off {
+                    scrape.fail();
+                } else {
+                    scrape.end();
+                }
                 known.answer = Some(Ok(summary.samples + summary.skipped));
                 known.complaint = summary.complaint();
             }

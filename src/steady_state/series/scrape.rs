@@ -126,30 +126,52 @@ impl Scrape<'_> {
     }
 
     /// The series that stood at this place the last time, if it is the one.
-    fn expected<'l>(&self, name: &str, labels: impl Iterator<Item = (&'l str, &'l str)>) -> Option<u32> {
+    fn expected<'l>(
+        &self,
+        name: &str,
+        labels: impl Iterator<Item = (&'l str, &'l str)> + Clone,
+    ) -> Option<u32> {
         let id = *self.order.get(self.expected)?;
         let series = self.store.series.get(id as usize)?.as_ref()?;
         self.is(series, name, labels).then_some(id)
     }
 
-    fn is<'l>(&self, series: &Series, name: &str, labels: impl Iterator<Item = (&'l str, &'l str)>) -> bool {
-        let mut count = 1 + self.target.iter().count();
-        for (label, value) in labels.filter(|(_, value)| !value.is_empty()) {
-            let ours = self.target.iter().any(|(target, _)| target == label);
-            let same = if ours {
-                let mut pairs = series.labels.iter();
-                pairs.any(|(have, is)| is == value && have.strip_prefix(EXPORTED) == Some(label))
+    /// Whether the series is the one of this target with these labels. Asked for each sample of each scrape: it goes through
+    /// the labels of the series once, beside those of the target, which are sorted as well.
+    fn is<'l>(
+        &self,
+        series: &Series,
+        name: &str,
+        labels: impl Iterator<Item = (&'l str, &'l str)> + Clone,
+    ) -> bool {
+        let mut target = self.target.iter().peekable();
+        let labels = labels.filter(|(_, value)| !value.is_empty());
+        let mut left = labels.clone().count();
+        for (have, is) in series.labels.iter() {
+            let same = if let Some((_, value)) = target.next_if(|(label, _)| *label == have) {
+                value == is
+            } else if have == NAME {
+                name == is
             } else {
-                series.labels.get(label) == value
+                left = left.wrapping_sub(1);
+                labels
+                    .clone()
+                    .any(|(label, value)| value == is && (label == have || self.renames(label, have)))
             };
             if !same {
                 return false;
             }
-            count += 1;
         }
-        series.labels.name() == name
-            && series.labels.iter().count() == count
-            && self.target.iter().all(|(label, value)| series.labels.get(label) == value)
+        left == 0 && target.next().is_none()
+    }
+
+    fn has(&self, label: &str) -> bool {
+        self.target.iter().any(|(target, _)| target == label)
+    }
+
+    /// Whether an application's label is renamed to this, as one of the target's has its name.
+    fn renames(&self, label: &str, to: &str) -> bool {
+        to.strip_prefix(EXPORTED) == Some(label) && self.has(label)
     }
 
     /// The series by its labels, or a new one.
