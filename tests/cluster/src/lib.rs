@@ -124,14 +124,18 @@ impl Cluster {
         self.folder.join("kubeconfig")
     }
 
-    /// A new administrator's client. Must be called inside a tokio runtime, and lives as long as that.
-    pub async fn client(&self, namespace: &str) -> Result<Client, Error> {
-        let failed = |error: kube::config::KubeconfigError| Error::Client(error.into());
+    /// How an administrator's client reaches it.
+    pub async fn config(&self, namespace: &str) -> Result<Config, Error> {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options).await;
-        let mut config = config.map_err(failed)?;
+        let mut config = config.map_err(|error| Error::Client(error.into()))?;
         namespace.clone_into(&mut config.default_namespace);
-        Client::try_from(config).map_err(|error| Error::Client(error.into()))
+        Ok(config)
+    }
+
+    /// A new client of this kind. Must be called inside a tokio runtime, and lives as long as that.
+    pub async fn client(&self, namespace: &str) -> Result<Client, Error> {
+        Client::try_from(self.config(namespace).await?).map_err(|error| Error::Client(error.into()))
     }
 
     /// Ends the API server as a crash would.

@@ -24,6 +24,8 @@ while read -r order name; do
   done
   echo "$running"
 done
+# The shell would tell of each.
+exec 2>/dev/null
 kill -KILL -1
 wait
 cd / && rm -rf -- "$folder"

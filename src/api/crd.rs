@@ -1,0 +1,106 @@
+//! The CRDs that Squall installs: what the derive makes of the types, and what kubectl shows of their objects.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceColumnDefinition as Column, CustomResourceDefinition, JSONSchemaProps,
+};
+use kube::core::crd::CustomResourceExt;
+
+/// Label of everything that Squall installs, with the value `squall`. A CRD without it is somebody else's.
+pub const PART_OF_LABEL: &str = "app.kubernetes.io/part-of";
+
+/// How a kind appears in kubectl.
+struct Face {
+    kind: &'static str,
+    short_names: &'static [&'static str],
+    /// Words that list several kinds, beside `squall`.
+    categories: &'static [&'static str],
+    /// Name, type and path; the age comes after them.
+    columns: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// What is shown of an experiment, whatever its kind. A column of type `date` tells how long ago that was: the time that
+/// an experiment has left is its duration without what was used before and what it runs already.
+const EXPERIMENT: &[(&str, &str, &str)] = &[
+    ("Action", "string", ".spec.action"),
+    ("Injected", "integer", ".status.experiment.targets.injected"),
+    ("Targets", "integer", ".status.experiment.targets.selected"),
+    ("Phase", "string", ".status.experiment.desiredPhase"),
+    ("Ended", "string", ".status.experiment.ended"),
+    ("Duration", "string", ".spec.duration"),
+    ("Running", "date", ".status.experiment.clock.runningSince"),
+];
+
+const FACES: &[Face] = &[
+    Face { kind: "NetworkChaos", short_names: &["netchaos"], categories: &["chaos"], columns: EXPERIMENT },
+    Face { kind: "PodChaos", short_names: &[], categories: &["chaos"], columns: EXPERIMENT },
+    Face {
+        kind: "Injection",
+        short_names: &["inj"],
+        categories: &[],
+        columns: &[
+            ("Node", "string", ".spec.node"),
+            ("Experiment", "string", ".spec.experiment.name"),
+            ("Namespace", "string", ".spec.experiment.namespace"),
+            ("Run", "integer", ".spec.run"),
+            ("Remaining", "string", ".spec.remaining"),
+            ("Ended", "string", ".status.ended"),
+        ],
+    },
+    Face {
+        kind: "Halt",
+        short_names: &[],
+        categories: &[],
+        columns: &[("Namespaces", "string", ".spec.namespaces"), ("Reason", "string", ".spec.reason")],
+    },
+];
+
+/// The CRD of a kind.
+pub(super) fn definition<K: CustomResourceExt>() -> CustomResourceDefinition {
+    let mut definition = K::crd();
+    definition.metadata.labels.get_or_insert_default().insert(PART_OF_LABEL.to_owned(), "squall".to_owned());
+    let names = &mut definition.spec.names;
+    let face = FACES.iter().find(|face| face.kind == names.kind);
+    let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let categories = face.map(|face| face.categories).unwrap_or_default();
+    names.categories = Some([&["squall"], categories].concat()).as_deref().map(owned);
+    names.short_names = face.map(|face| owned(face.short_names)).filter(|names| !names.is_empty());
+    let columns = face.map(|face| face.columns).unwrap_or_default();
+    let columns = columns.iter().chain(&[("Age", "date", ".metadata.creationTimestamp")]);
+    let columns: Vec<_> = columns
+        .map(|(name, type_, json_path)| Column {
+            name: (*name).to_owned(),
+            type_: (*type_).to_owned(),
+            json_path: (*json_path).to_owned(),
+            ..Column::default()
+        })
+        .collect();
+    for version in &mut definition.spec.versions {
+        version.additional_printer_columns = Some(columns.clone());
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let spec = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("spec"));
+        if let Some(spec) = spec {
+            refuse_null(spec);
+        }
+    }
+    definition
+}
+
+/// An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
+fn refuse_null(schema: &mut JSONSchemaProps) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaPropsOrArray as Items, JSONSchemaPropsOrBool as Additional,
+    };
+    schema.nullable = None;
+    schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(refuse_null);
+    for several in [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of] {
+        several.iter_mut().flatten().for_each(refuse_null);
+    }
+    match &mut schema.items {
+        Some(Items::Schema(item)) => refuse_null(item),
+        Some(Items::Schemas(items)) => items.iter_mut().for_each(refuse_null),
+        None => {}
+    }
+    if let Some(Additional::Schema(below)) = &mut schema.additional_properties {
+        refuse_null(below);
+    }
+}
