@@ -15,9 +15,13 @@ const HEADER: &str = "# Made from the types in src/api by `cargo xtask crds`; ch
 #[test]
 fn the_files_are_what_the_types_make() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
-    let text = |kind: &squall::api::CustomKind| HEADER.to_owned() + &serde_yaml::to_string(kind.definition()).unwrap();
-    let made: BTreeMap<_, _> =
-        custom_kinds().iter().map(|kind| (format!("{}.{}.yaml", kind.plural, kind.group), text(kind))).collect();
+    let text = |kind: &squall::api::CustomKind| {
+        HEADER.to_owned() + &serde_yaml::to_string(kind.definition()).unwrap()
+    };
+    let made: BTreeMap<_, _> = custom_kinds()
+        .iter()
+        .map(|kind| (format!("{}.{}.yaml", kind.plural, kind.group), text(kind)))
+        .collect();
     if std::env::var_os("SQUALL_UPDATE_EXPECTED").is_some() {
         drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(&folder).unwrap();
@@ -33,7 +37,10 @@ fn the_files_are_what_the_types_make() {
     let names = |files: &BTreeMap<String, String>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&found), names(&made));
     for (name, text) in made {
-        assert!(found.get(&name) == Some(&text), "deploy/crds/{name} is not what the types make: cargo xtask crds");
+        assert!(
+            found.get(&name) == Some(&text),
+            "deploy/crds/{name} is not what the types make: cargo xtask crds"
+        );
     }
 }
 

@@ -35,11 +35,15 @@ fn lost(wanted: &Value, found: &Value, path: &str) -> Vec<String> {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => wanted
             .iter()
-            .flat_map(|(key, value)| lost(value, found.get(key).unwrap_or(&Value::Null), &format!("{path}.{key}")))
+            .flat_map(|(key, value)| {
+                lost(value, found.get(key).unwrap_or(&Value::Null), &format!("{path}.{key}"))
+            })
             .collect(),
         (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
             let pairs = wanted.iter().zip(found).enumerate();
-            pairs.flat_map(|(index, (wanted, found))| lost(wanted, found, &format!("{path}[{index}]"))).collect()
+            pairs
+                .flat_map(|(index, (wanted, found))| lost(wanted, found, &format!("{path}[{index}]")))
+                .collect()
         }
         _ if wanted == found => Vec::new(),
         _ => vec![format!("{path}: {wanted} became {found}")],
@@ -59,8 +63,7 @@ async fn table(client: &kube::Client, path: &str) -> (Vec<String>, Vec<Value>) {
 async fn kubectl_shows_how_far_an_experiment_is() {
     let client = client_with_crds().await;
     let experiments: Api<NetworkChaos> = Api::namespaced(client.clone(), "kube-public");
-    let mut object: NetworkChaos =
-        serde_json::from_value(network(&json!({ "duration": "1h" }))).unwrap();
+    let mut object: NetworkChaos = serde_json::from_value(network(&json!({ "duration": "1h" }))).unwrap();
     object.metadata = ObjectMeta { name: Some("shown".into()), ..ObjectMeta::default() };
     experiments.create(&PostParams::default(), &object).await.unwrap();
     let status = json!({ "status": { "experiment": {

@@ -47,7 +47,8 @@ async fn two_run_side_by_side_and_know_nothing_of_each_other() {
     let (one, two) = tokio::join!(Cluster::start(), Cluster::start());
     let (one, two) = (one.unwrap(), two.unwrap());
     println!("two control planes at once: {:.1} s", start.elapsed().as_secs_f64());
-    let object = |name: &str| serde_json::from_value::<ConfigMap>(json!({ "metadata": { "name": name } })).unwrap();
+    let object =
+        |name: &str| serde_json::from_value::<ConfigMap>(json!({ "metadata": { "name": name } })).unwrap();
     let maps: Vec<Api<ConfigMap>> = vec![
         Api::default_namespaced(one.client("default").await.unwrap()),
         Api::default_namespaced(two.client("default").await.unwrap()),

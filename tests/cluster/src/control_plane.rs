@@ -103,7 +103,8 @@ fn etcd(file: &impl Fn(&str) -> String) -> Vec<String> {
 }
 
 fn api_server(file: &impl Fn(&str) -> String, port: u16) -> Vec<String> {
-    let mut arguments = vec![format!("--secure-port={port}"), format!("--etcd-servers=unix://{}", file("etcd.sock"))];
+    let mut arguments =
+        vec![format!("--secure-port={port}"), format!("--etcd-servers=unix://{}", file("etcd.sock"))];
     let files = [
         ("tls-cert-file", "api.crt"),
         ("tls-private-key-file", "api.key"),

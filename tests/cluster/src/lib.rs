@@ -164,7 +164,8 @@ impl Cluster {
         let client = self.client("default").await?;
         let start = Instant::now();
         loop {
-            let request = Request::get(path).body(Body::empty()).map_err(|error| Error::Client(error.into()))?;
+            let request =
+                Request::get(path).body(Body::empty()).map_err(|error| Error::Client(error.into()))?;
             let answer = tokio::time::timeout(PATIENCE, client.send(request)).await;
             if answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success())) {
                 return Ok(());

@@ -93,7 +93,10 @@ impl Drop for Supervisor {
 }
 
 /// A tool, found on `PATH` unless a path is given.
-#[expect(clippy::disallowed_methods, reason = "what is tested is not here: these are a cluster's own programs")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is tested is not here: these are a cluster's own programs"
+)]
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
 }
