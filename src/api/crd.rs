@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition as Column, CustomResourceDefinition, JSONSchemaProps,
+    JSONSchemaPropsOrArray as Items, JSONSchemaPropsOrBool as Additional,
 };
 use kube::core::crd::CustomResourceExt;
 
@@ -87,9 +88,6 @@ pub(super) fn definition<K: CustomResourceExt>() -> CustomResourceDefinition {
 
 /// An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
 fn refuse_null(schema: &mut JSONSchemaProps) {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        JSONSchemaPropsOrArray as Items, JSONSchemaPropsOrBool as Additional,
-    };
     schema.nullable = None;
     schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(refuse_null);
     for several in [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of] {
@@ -102,5 +100,42 @@ fn refuse_null(schema: &mut JSONSchemaProps) {
     }
     if let Some(Additional::Schema(below)) = &mut schema.additional_properties {
         refuse_null(below);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::custom_kinds;
+    use super::*;
+
+    /// A misspelt path would show an empty column for ever.
+    #[test]
+    fn columns_show_fields_that_there_are() {
+        for kind in custom_kinds() {
+            let columns = kind.definition().spec.versions[0].additional_printer_columns.as_ref().unwrap();
+            assert!(columns.len() >= 3, "{}: is its face in the table?", kind.kind);
+            for column in columns.iter().filter(|column| !column.json_path.starts_with(".metadata.")) {
+                let pointer = column.json_path.replace('.', "/properties/");
+                let field = kind.schema().pointer(&pointer);
+                let field = field.unwrap_or_else(|| panic!("{}: {} is nowhere", kind.kind, column.json_path));
+                let wanted = match column.type_.as_str() {
+                    "date" => json!(["string", "date-time"]),
+                    // kubectl prints a list as JSON.
+                    "string" if field["type"] == "array" => json!(["array", null]),
+                    other => json!([other, field["format"]]),
+                };
+                assert_eq!(json!([field["type"], field["format"]]), wanted, "{}: {}", kind.kind, column.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_crd_says_whose_it_is() {
+        for kind in custom_kinds() {
+            let labels = kind.definition().metadata.labels.as_ref().unwrap();
+            assert_eq!(labels.get(PART_OF_LABEL).map(String::as_str), Some("squall"), "{}", kind.kind);
+        }
     }
 }

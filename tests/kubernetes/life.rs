@@ -1,7 +1,7 @@
 //! The test cluster itself: that it starts beside another, and that nothing of it outlives whoever started it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -94,6 +94,7 @@ fn holder() -> (std::process::Child, PathBuf, u32) {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["life::holds_a_cluster_until_it_is_killed", "--exact"])
         .env(HOLDS, &file)
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let read = || std::fs::read_to_string(&file).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::Error;
+use super::ClusterError;
 use super::certificates::{Authority, signing_keys};
 
 pub(crate) const ETCD: &str = "etcd";
@@ -25,10 +25,10 @@ const ETCD_QUOTA: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Writes certificates, kubeconfigs and the commands of all servers into a folder. The API server will listen on a port of
 /// 127.0.0.1 that somebody else reserved.
-pub(crate) fn write(folder: &Path, programs: &Path, port: u16) -> Result<(), Error> {
+pub(crate) fn write(folder: &Path, programs: &Path, port: u16) -> Result<(), ClusterError> {
     for name in ["servers", "log"] {
         let path = folder.join(name);
-        fs::create_dir(&path).map_err(|source| Error::write(&path, source))?;
+        fs::create_dir(&path).map_err(|source| ClusterError::write(&path, source))?;
     }
     certificates(folder, port)?;
     let files = |name: &str| folder.join(name).display().to_string();
@@ -48,15 +48,15 @@ pub(crate) fn write(folder: &Path, programs: &Path, port: u16) -> Result<(), Err
         }
         command.push(0);
         let path = folder.join("servers").join(name);
-        fs::write(&path, command).map_err(|source| Error::write(&path, source))?;
+        fs::write(&path, command).map_err(|source| ClusterError::write(&path, source))?;
     }
     Ok(())
 }
 
-fn certificates(folder: &Path, port: u16) -> Result<(), Error> {
+fn certificates(folder: &Path, port: u16) -> Result<(), ClusterError> {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|source| Error::write(&path, source))
+        fs::write(&path, text).map_err(|source| ClusterError::write(&path, source))
     };
     let url = format!("https://127.0.0.1:{port}");
     let authority = Authority::new()?;

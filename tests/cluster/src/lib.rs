@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "what it shows says it")]
-pub enum Error {
+pub enum ClusterError {
     #[error("the programs of Kubernetes cannot be had: {0}")]
     Programs(String),
     #[error("cannot {what}")]
@@ -56,25 +56,26 @@ pub enum Error {
     Server { server: &'static str, what: &'static str, log: String },
 }
 
-impl Error {
+impl ClusterError {
     fn write(path: &Path, source: std::io::Error) -> Self {
         Self::Io { what: format!("write {}", path.display()), source }
     }
 }
 
 /// Where the programs of the control plane are; builds them if it must, which takes minutes once.
-pub fn programs() -> Result<PathBuf, Error> {
+pub fn programs() -> Result<PathBuf, ClusterError> {
     if let Some(folder) = std::env::var_os(PROGRAMS) {
         return Ok(folder.into());
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build");
     let output = command(&script).arg("control").stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|source| Error::Io { what: format!("run {}", script.display()), source })?;
+    let output =
+        output.map_err(|source| ClusterError::Io { what: format!("run {}", script.display()), source })?;
     let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if output.status.success() && !folder.is_empty() {
         Ok(folder.into())
     } else {
-        Err(Error::Programs("the build failed, see above".to_owned()))
+        Err(ClusterError::Programs("the build failed, see above".to_owned()))
     }
 }
 
@@ -91,20 +92,20 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a control plane in a folder of its own, and waits until it can be used: until the API server is ready, and a
     /// pod could be made.
-    pub async fn start() -> Result<Self, Error> {
+    pub async fn start() -> Result<Self, ClusterError> {
         let folder = tempfile::Builder::new().prefix("squall-cluster.").tempdir_in("/tmp");
-        let folder = folder.map_err(|source| Error::write(Path::new("/tmp"), source))?;
+        let folder = folder.map_err(|source| ClusterError::write(Path::new("/tmp"), source))?;
         Self::start_in(folder.keep()).await
     }
 
     /// As [`start`](Self::start), in an empty folder that only this user may read; it is removed in the end.
-    pub async fn start_in(folder: PathBuf) -> Result<Self, Error> {
-        let (socket, port) = reserve_port().map_err(Error::Port)?;
+    pub async fn start_in(folder: PathBuf) -> Result<Self, ClusterError> {
+        let (socket, port) = reserve_port().map_err(ClusterError::Port)?;
         let supervisor = Supervisor::start(&folder)?;
         // From here on the folder is removed whatever happens.
         control_plane::write(&folder, &programs()?, port)?;
         let path = folder.join("kubeconfig");
-        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| Error::Client(error.into()))?;
+        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| ClusterError::Client(error.into()))?;
         let mut cluster = Self { supervisor, folder, _port: socket, kubeconfig };
         for server in [ETCD, API_SERVER] {
             cluster.supervisor.run(server)?;
@@ -125,26 +126,26 @@ impl Cluster {
     }
 
     /// How an administrator's client reaches it.
-    pub async fn config(&self, namespace: &str) -> Result<Config, Error> {
+    pub async fn config(&self, namespace: &str) -> Result<Config, ClusterError> {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options).await;
-        let mut config = config.map_err(|error| Error::Client(error.into()))?;
+        let mut config = config.map_err(|error| ClusterError::Client(error.into()))?;
         namespace.clone_into(&mut config.default_namespace);
         Ok(config)
     }
 
     /// A new client of this kind. Must be called inside a tokio runtime, and lives as long as that.
-    pub async fn client(&self, namespace: &str) -> Result<Client, Error> {
-        Client::try_from(self.config(namespace).await?).map_err(|error| Error::Client(error.into()))
+    pub async fn client(&self, namespace: &str) -> Result<Client, ClusterError> {
+        Client::try_from(self.config(namespace).await?).map_err(|error| ClusterError::Client(error.into()))
     }
 
     /// Ends the API server as a crash would.
-    pub fn stop_api_server(&mut self) -> Result<(), Error> {
+    pub fn stop_api_server(&mut self) -> Result<(), ClusterError> {
         self.supervisor.kill(API_SERVER)
     }
 
     /// Starts it again, on the same port with the same data, and waits until it is ready.
-    pub async fn start_api_server(&mut self) -> Result<(), Error> {
+    pub async fn start_api_server(&mut self) -> Result<(), ClusterError> {
         self.supervisor.run(API_SERVER)?;
         self.until(API_SERVER, "/readyz").await
     }
@@ -155,17 +156,17 @@ impl Cluster {
     }
 
     /// Waits until somebody ended the cluster.
-    pub fn wait(&mut self) -> Result<(), Error> {
+    pub fn wait(&mut self) -> Result<(), ClusterError> {
         self.supervisor.wait()
     }
 
     /// Waits until a path of the API server answers; `server` is who makes it so.
-    async fn until(&mut self, server: &'static str, path: &str) -> Result<(), Error> {
+    async fn until(&mut self, server: &'static str, path: &str) -> Result<(), ClusterError> {
         let client = self.client("default").await?;
         let start = Instant::now();
         loop {
             let request =
-                Request::get(path).body(Body::empty()).map_err(|error| Error::Client(error.into()))?;
+                Request::get(path).body(Body::empty()).map_err(|error| ClusterError::Client(error.into()))?;
             let answer = tokio::time::timeout(PATIENCE, client.send(request)).await;
             if answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success())) {
                 return Ok(());
@@ -181,7 +182,7 @@ impl Cluster {
             let log = fs::read_to_string(self.folder.join("log").join(server)).unwrap_or_default();
             let mut last: Vec<_> = log.lines().rev().take(20).collect();
             last.reverse();
-            return Err(Error::Server { server, what, log: last.join("\n") });
+            return Err(ClusterError::Server { server, what, log: last.join("\n") });
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use super::Error;
+use super::ClusterError;
 
 const SCRIPT: &str = include_str!("supervisor.sh");
 
@@ -24,7 +24,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Starts it over a folder, which becomes its own: `servers/NAME` holds the commands, `log/NAME` what they print.
-    pub(crate) fn start(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn start(folder: &Path) -> Result<Self, ClusterError> {
         let mut unshare = command("unshare");
         // Root needs no user namespace, and keeps its rights over devices and mounts without one.
         if !nix::unistd::geteuid().is_root() {
@@ -32,10 +32,11 @@ impl Supervisor {
         }
         unshare.args(["--pid", "--fork", "--kill-child=KILL", "--", "bash", "-c", SCRIPT, "supervisor"]);
         unshare.arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let cannot = |source| Error::Io { what: "start unshare (package util-linux)".to_owned(), source };
+        let cannot =
+            |source| ClusterError::Io { what: "start unshare (package util-linux)".to_owned(), source };
         let mut child = unshare.spawn().map_err(cannot)?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::Supervisor);
+            return Err(ClusterError::Supervisor);
         };
         let mut supervisor = Self { child, orders: Some(orders), answers: BufReader::new(answers) };
         supervisor.order("list", "")?;
@@ -43,23 +44,23 @@ impl Supervisor {
     }
 
     /// Runs `servers/NAME`.
-    pub(crate) fn run(&mut self, server: &str) -> Result<(), Error> {
+    pub(crate) fn run(&mut self, server: &str) -> Result<(), ClusterError> {
         self.order("start", server).map(drop)
     }
 
     /// Kills a server and waits until it is gone.
-    pub(crate) fn kill(&mut self, server: &str) -> Result<(), Error> {
+    pub(crate) fn kill(&mut self, server: &str) -> Result<(), ClusterError> {
         self.order("stop", server).map(drop)
     }
 
     /// Whether a server runs.
-    pub(crate) fn runs(&mut self, server: &str) -> Result<bool, Error> {
+    pub(crate) fn runs(&mut self, server: &str) -> Result<bool, ClusterError> {
         Ok(self.order("list", "")?.split_whitespace().any(|name| name == server))
     }
 
     /// Waits until somebody ended it.
-    pub(crate) fn wait(&mut self) -> Result<(), Error> {
-        let cannot = |source| Error::Io { what: "wait for the supervisor".to_owned(), source };
+    pub(crate) fn wait(&mut self) -> Result<(), ClusterError> {
+        let cannot = |source| ClusterError::Io { what: "wait for the supervisor".to_owned(), source };
         self.child.wait().map(drop).map_err(cannot)
     }
 
@@ -75,13 +76,13 @@ impl Supervisor {
         self.child.id()
     }
 
-    fn order(&mut self, order: &str, server: &str) -> Result<String, Error> {
-        let orders = self.orders.as_mut().ok_or(Error::Supervisor)?;
-        writeln!(orders, "{order} {server}").map_err(|_gone| Error::Supervisor)?;
+    fn order(&mut self, order: &str, server: &str) -> Result<String, ClusterError> {
+        let orders = self.orders.as_mut().ok_or(ClusterError::Supervisor)?;
+        writeln!(orders, "{order} {server}").map_err(|_gone| ClusterError::Supervisor)?;
         let mut answer = String::new();
         match self.answers.read_line(&mut answer) {
             Ok(1..) => Ok(answer),
-            Ok(0) | Err(_) => Err(Error::Supervisor),
+            Ok(0) | Err(_) => Err(ClusterError::Supervisor),
         }
     }
 }
