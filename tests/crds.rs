@@ -2,8 +2,6 @@
 //!
 //! After a change of the types run `cargo xtask crds` and read the difference.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what is wrong")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
