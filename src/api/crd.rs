@@ -78,28 +78,35 @@ pub(super) fn definition<K: CustomResourceExt>() -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         version.additional_printer_columns = Some(columns.clone());
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
-        let spec = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("spec"));
-        if let Some(spec) = spec {
-            refuse_null(spec);
+        let Some(schema) = schema else { continue };
+        if let Some(spec) = schema.properties.as_mut().and_then(|all| all.get_mut("spec")) {
+            // An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
+            each(spec, &|schema| schema.nullable = None);
         }
+        each(schema, &|schema| {
+            // Kubernetes knows no unsigned formats, and warns of them; the bounds say the same.
+            if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+                schema.format = None;
+            }
+        });
     }
     definition
 }
 
-/// An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
-fn refuse_null(schema: &mut JSONSchemaProps) {
-    schema.nullable = None;
-    schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(refuse_null);
+/// Changes a schema and every one below it.
+fn each(schema: &mut JSONSchemaProps, change: &dyn Fn(&mut JSONSchemaProps)) {
+    change(schema);
+    schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(|below| each(below, change));
     for several in [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of] {
-        several.iter_mut().flatten().for_each(refuse_null);
+        several.iter_mut().flatten().for_each(|below| each(below, change));
     }
     match &mut schema.items {
-        Some(Items::Schema(item)) => refuse_null(item),
-        Some(Items::Schemas(items)) => items.iter_mut().for_each(refuse_null),
+        Some(Items::Schema(item)) => each(item, change),
+        Some(Items::Schemas(items)) => items.iter_mut().for_each(|below| each(below, change)),
         None => {}
     }
     if let Some(Additional::Schema(below)) = &mut schema.additional_properties {
-        refuse_null(below);
+        each(below, change);
     }
 }
 
