@@ -5,11 +5,11 @@
 
 use std::sync::LazyLock;
 
-use kube::core::crd::CustomResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Halt, Injection, NetworkChaos, PodChaos, Problem, networkchaos, podchaos, rules, schema};
+use super::{Halt, Injection, NetworkChaos, PodChaos, Problem, crd, networkchaos, podchaos, rules, schema};
 
 /// What an API server must know of one of our kinds.
 pub struct CustomKind {
@@ -27,6 +27,7 @@ pub struct CustomKind {
     pub status: bool,
     /// Fields beside name and namespace that lists and watches can select by.
     pub selectable: &'static [&'static str],
+    definition: CustomResourceDefinition,
     schema: Value,
     /// Fields of the spec that stay as they are once targets were selected.
     fixed: &'static [&'static str],
@@ -37,6 +38,11 @@ impl CustomKind {
     /// The `OpenAPI` schema that the CRD of this kind carries.
     pub const fn schema(&self) -> &Value {
         &self.schema
+    }
+
+    /// The CRD of this kind, as it is installed.
+    pub const fn definition(&self) -> &CustomResourceDefinition {
+        &self.definition
     }
 }
 
@@ -51,7 +57,8 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             namespaced: true,
             status: true,
             selectable: &[],
-            schema: schema_of::<NetworkChaos>(),
+            schema: schema_of(&crd::definition::<NetworkChaos>()),
+            definition: crd::definition::<NetworkChaos>(),
             fixed: &networkchaos::FIXED_FIELDS,
             problems: |value| typed::<NetworkChaos>(value, |object| object.spec.problems()),
         },
@@ -63,7 +70,8 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             namespaced: true,
             status: true,
             selectable: &[],
-            schema: schema_of::<PodChaos>(),
+            schema: schema_of(&crd::definition::<PodChaos>()),
+            definition: crd::definition::<PodChaos>(),
             fixed: &podchaos::FIXED_FIELDS,
             problems: |value| typed::<PodChaos>(value, |object| object.spec.problems()),
         },
@@ -75,7 +83,8 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             namespaced: true,
             status: true,
             selectable: &["spec.node"],
-            schema: schema_of::<Injection>(),
+            schema: schema_of(&crd::definition::<Injection>()),
+            definition: crd::definition::<Injection>(),
             fixed: &[],
             problems: |value| typed::<Injection>(value, |_| Vec::new()),
         },
@@ -87,7 +96,8 @@ static KINDS: LazyLock<[CustomKind; 4]> = LazyLock::new(|| {
             namespaced: false,
             status: false,
             selectable: &[],
-            schema: schema_of::<Halt>(),
+            schema: schema_of(&crd::definition::<Halt>()),
+            definition: crd::definition::<Halt>(),
             fixed: &[],
             problems: |value| typed::<Halt>(value, |object| object.spec.problems()),
         },
@@ -145,28 +155,11 @@ fn fixed_problems(custom: &CustomKind, old: &Value, new: &Value) -> Vec<Problem>
     changed.map(|field| Problem::new(format!("spec.{field}"), what, cure)).collect()
 }
 
-/// The schema that the CRD of this kind carries. Null, which admits nothing and fails every test of this
-/// module, if the derive made none.
-fn schema_of<K: CustomResourceExt>() -> Value {
-    let version = K::crd().spec.versions.into_iter().next();
-    let schema = version.and_then(|version| version.schema).and_then(|schema| schema.open_api_v3_schema);
-    let mut schema = serde_json::to_value(schema).unwrap_or_default();
-    if let Some(spec) = schema.pointer_mut("/properties/spec") {
-        refuse_null(spec);
-    }
-    schema
-}
-
-/// An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
-fn refuse_null(schema: &mut Value) {
-    match schema {
-        Value::Object(object) => {
-            object.remove("nullable");
-            object.values_mut().for_each(refuse_null);
-        }
-        Value::Array(items) => items.iter_mut().for_each(refuse_null),
-        _ => {}
-    }
+/// The schema that a CRD carries. Null, which admits nothing and fails every test of this module, if there is none.
+fn schema_of(definition: &CustomResourceDefinition) -> Value {
+    let version = definition.spec.versions.first();
+    let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
+    serde_json::to_value(schema).unwrap_or_default()
 }
 
 fn typed<K: DeserializeOwned>(value: &Value, problems: fn(&K) -> Vec<Problem>) -> Vec<Problem> {
@@ -248,9 +241,8 @@ mod tests {
 
     #[test]
     fn the_table_says_what_the_crds_say() {
-        let crds = [NetworkChaos::crd(), PodChaos::crd(), Injection::crd(), Halt::crd()];
-        assert_eq!(crds.len(), custom_kinds().len());
-        for (custom, crd) in custom_kinds().iter().zip(crds) {
+        for custom in custom_kinds() {
+            let crd = custom.definition();
             let version = &crd.spec.versions[0];
             assert_eq!(
                 (custom.group, custom.plural),
@@ -259,6 +251,10 @@ mod tests {
             assert_eq!((custom.version, custom.kind), (version.name.as_str(), crd.spec.names.kind.as_str()));
             assert_eq!(custom.namespaced, crd.spec.scope == "Namespaced", "{}", custom.kind);
             assert_eq!(custom.status, version.subresources.is_some(), "{}", custom.kind);
+            let fields = version.selectable_fields.iter().flatten();
+            // Selectors leave out the dot that the path in a CRD begins with.
+            let fields: Vec<_> = fields.map(|field| field.json_path.strip_prefix('.').unwrap()).collect();
+            assert_eq!(custom.selectable, fields, "{}", custom.kind);
         }
     }
 

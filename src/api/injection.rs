@@ -19,7 +19,7 @@ use super::{Corrupt, Delay, Duplicate, GoDuration, Loss, Rate};
     kind = "Injection",
     namespaced,
     status = "InjectionStatus",
-    selectable = "spec.node",
+    selectable = ".spec.node",
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase")]

@@ -4,6 +4,7 @@
 //! that the schema, the in-memory API server and every check speak of one thing.
 
 mod admit;
+mod crd;
 mod duration;
 mod halt;
 mod injection;
@@ -19,6 +20,7 @@ mod status;
 use std::time::Duration;
 
 pub use admit::{CustomKind, admit, custom_kinds};
+pub use crd::PART_OF_LABEL;
 pub use duration::{DurationError, GoDuration};
 pub use halt::{Halt, HaltSpec};
 pub use injection::{

@@ -2,6 +2,8 @@
 //!
 //! A chore is here when it needs more than one command, and somebody runs it.
 
+mod cluster;
+mod crds;
 mod dist;
 mod pictures;
 mod tools;
@@ -12,6 +14,10 @@ use anyhow::bail;
 const USAGE: &str = "\
 Usage: cargo xtask CHORE
 
+  cluster up | down [--name NAME]
+                 a Kubernetes control plane on this machine; `up` prints where kubectl finds it, and
+                 builds its programs the first time (minutes)
+  crds           write the CRDs of the types to deploy/crds
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
                  (TARGET: x86_64-unknown-linux-musl unless given)
   pictures       make the README's pictures anew, of a real playground (docs/pictures)
@@ -23,6 +29,8 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
+        ["cluster", orders @ ..] => cluster::run(orders),
+        ["crds"] => crds::run(),
         ["dist"] => dist::run("x86_64-unknown-linux-musl"),
         ["dist", target] => dist::run(target),
         ["pictures"] => pictures::run(),

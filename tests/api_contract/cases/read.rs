@@ -62,12 +62,17 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
     ];
     cases.extend(list());
+    cases.extend(pages());
     cases.extend(list_refused());
     cases
 }
 
+/// A configmap with the case's label and another.
+fn labelled(name: &str, tier: &str) -> serde_json::Value {
+    json!({ "metadata": { "name": name, "labels": { "case": "$n", "tier": tier } } })
+}
+
 fn list() -> Vec<Case> {
-    let labelled = |name: &str, tier: &str| json!({ "metadata": { "name": name, "labels": { "case": "$n", "tier": tier } } });
     vec![
         case(
             "list by labels",
@@ -131,6 +136,30 @@ fn list() -> Vec<Case> {
             [get("/api/v1/namespaces/$n/configmaps").is("/items", json!([]))],
         ),
     ]
+}
+
+fn pages() -> Vec<Case> {
+    vec![case(
+        "list in pages",
+        [
+            post("$cm", labelled("$n-a", "front")),
+            post("$cm", labelled("$n-b", "front")),
+            post("$cm", labelled("$n-c", "front")),
+            get("$cm?labelSelector=case%3D$n&limit=2")
+                .is("/items/1/metadata/name", "$n-b")
+                .unset("/items/2")
+                .save("next", "/metadata/continue")
+                .save("rv", "/metadata/resourceVersion"),
+            get("$cm?labelSelector=case%3D$n&limit=2&continue=$next")
+                .is("/items/0/metadata/name", "$n-c")
+                .unset("/items/1")
+                .unset("/metadata/continue")
+                .is("/metadata/resourceVersion", "$rv"),
+            // Whether more follows, a server need not know here.
+            get("$cm?labelSelector=case%3D$n&limit=3").set("/items/2").unset("/items/3"),
+            get("$cm?limit=2&continue=x").fails(400, "BadRequest"),
+        ],
+    )]
 }
 
 fn list_refused() -> Vec<Case> {

@@ -60,6 +60,16 @@ pub(crate) fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "watch that lists first marks where the list ends",
+            [
+                post("$cm", config_map("1")),
+                get("$cm?watch=true&timeoutSeconds=5&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+                     &allowWatchBookmarks=true&fieldSelector=metadata.name%3D$n")
+                .sees("ADDED", [("/data/key", "1")])
+                .sees("BOOKMARK", [("/metadata/annotations/k8s.io~1initial-events-end", "true")]),
+            ],
+        ),
+        case(
             "watch over all namespaces",
             [
                 post("$cm", config_map("1")).save("rv", "/metadata/resourceVersion"),

@@ -1,0 +1,103 @@
+//! The processes of a cluster, and that none outlives whoever started them.
+//!
+//! They live in a process namespace of their own. Its first process, a small shell script, reads orders from a pipe; if we
+//! end, by `kill -9` too, the pipe ends, the script with it, and the kernel kills the rest. If the script is killed, or
+//! unshare(1) around it, the kernel does the same. A parent-death signal on each server would not do: it follows the
+//! thread that started them, and a test's thread ends with the test.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use super::ClusterError;
+
+const SCRIPT: &str = include_str!("supervisor.sh");
+
+/// The first process of the namespace, and the orders to it. Dropping it ends everything, and removes the folder.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    child: Child,
+    /// `None` once it was told to end.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Supervisor {
+    /// Starts it over a folder, which becomes its own: `servers/NAME` holds the commands, `log/NAME` what they print.
+    pub(crate) fn start(folder: &Path) -> Result<Self, ClusterError> {
+        let mut unshare = command("unshare");
+        // Root needs no user namespace, and keeps its rights over devices and mounts without one.
+        if !nix::unistd::geteuid().is_root() {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare.args(["--pid", "--fork", "--kill-child=KILL", "--", "bash", "-c", SCRIPT, "supervisor"]);
+        unshare.arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let cannot =
+            |source| ClusterError::Io { what: "start unshare (package util-linux)".to_owned(), source };
+        let mut child = unshare.spawn().map_err(cannot)?;
+        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(ClusterError::Supervisor);
+        };
+        let mut supervisor = Self { child, orders: Some(orders), answers: BufReader::new(answers) };
+        supervisor.order("list", "")?;
+        Ok(supervisor)
+    }
+
+    /// Runs `servers/NAME`.
+    pub(crate) fn run(&mut self, server: &str) -> Result<(), ClusterError> {
+        self.order("start", server).map(drop)
+    }
+
+    /// Kills a server and waits until it is gone.
+    pub(crate) fn kill(&mut self, server: &str) -> Result<(), ClusterError> {
+        self.order("stop", server).map(drop)
+    }
+
+    /// Whether a server runs.
+    pub(crate) fn runs(&mut self, server: &str) -> Result<bool, ClusterError> {
+        Ok(self.order("list", "")?.split_whitespace().any(|name| name == server))
+    }
+
+    /// Waits until somebody ended it.
+    pub(crate) fn wait(&mut self) -> Result<(), ClusterError> {
+        let cannot = |source| ClusterError::Io { what: "wait for the supervisor".to_owned(), source };
+        self.child.wait().map(drop).map_err(cannot)
+    }
+
+    /// Ends everything, and waits until it is gone.
+    pub(crate) fn end(&mut self) {
+        drop(self.orders.take());
+        // If it cannot be waited for, it is gone.
+        drop(self.child.wait());
+    }
+
+    /// The process that, killed, takes everything along; for tests of just that.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn order(&mut self, order: &str, server: &str) -> Result<String, ClusterError> {
+        let orders = self.orders.as_mut().ok_or(ClusterError::Supervisor)?;
+        writeln!(orders, "{order} {server}").map_err(|_gone| ClusterError::Supervisor)?;
+        let mut answer = String::new();
+        match self.answers.read_line(&mut answer) {
+            Ok(1..) => Ok(answer),
+            Ok(0) | Err(_) => Err(ClusterError::Supervisor),
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A tool, found on `PATH` unless a path is given.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is tested is not here: these are a cluster's own programs"
+)]
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    Command::new(program)
+}
