@@ -147,7 +147,7 @@ impl Scrape<'_> {
         let mut target = self.target.iter().peekable();
         let labels = labels.filter(|(_, value)| !value.is_empty());
         let mut left = labels.clone().count();
-        for (have, is) in series.labels.iter() {
+        for (have, is) in &series.labels {
             let same = if let Some((_, value)) = target.next_if(|(label, _)| *label == have) {
                 value == is
             } else if have == NAME {
