@@ -252,7 +252,7 @@ fn a_killed_console_and_a_silent_api_server_are_survived() {
 }
 
 /// The keys of a session that sees everything once, and what is on the screen then.
-const SESSION: [(&str, &str); 28] = [
+const SESSION: [(&str, &str); 29] = [
     ("3", "WHAT IT DOES"),
     ("j", ""),
     ("j", ""),
@@ -273,6 +273,7 @@ const SESSION: [(&str, &str); 28] = [
     ("k", ""),
     ("k", ""),
     ("enter", "apiVersion"),
+    ("esc", "resting"),
     ("1", "machine1"),
     ("2", "experiments"),
     ("4", "steady state"),
@@ -354,6 +355,9 @@ fn over_a_slow_line_it_only_takes_longer() {
     assert!(pty.screen().has("container-kill"), "{}", pty.screen().frame());
     let bytes = pty.received() - before;
     assert!(bytes < 60 * one, "210 keys at once brought {bytes} bytes, one brings {one}");
+    // Once to rest, once to leave.
+    pty.press("esc");
+    pty.wait_text("resting");
     pty.press("esc");
     pty.wait_text("╭ container-kill ─");
     pty.press("?");
