@@ -276,13 +276,7 @@ fn keep(mut answers: mpsc::Receiver<Scraped>, wanted: Option<&str>) -> (String, 
             ])
         });
         let mut scrape = store.scrape(target, scraped.at_ms);
-        let read = answer.read(
-            |name| name.starts_with(wanted),
-            |sample| {
-                let labels = sample.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-                scrape.sample(&sample.name, labels, sample.value, sample.timestamp_ms);
-            },
-        );
+        let read = answer.read(|name| name.starts_with(wanted), |sample| scrape.take(sample));
         samples += read.expect("metrics").samples;
         scrape.end();
     }

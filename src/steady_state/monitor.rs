@@ -69,15 +69,7 @@ impl Monitor {
         let Some(known) = self.targets.get_mut(endpoint) else { return };
         let wanted = self.board.wanted();
         let mut scrape = self.store.scrape(&known.labels, at_ms);
-        let read = exposition::read(
-            body,
-            format,
-            |name| wanted.wants(name),
-            |sample| {
-                let labels = sample.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-                scrape.sample(&sample.name, labels, sample.value, sample.timestamp_ms);
-            },
-        );
+        let read = exposition::read(body, format, |name| wanted.wants(name), |sample| scrape.take(sample));
         match read {
             Ok(summary) => {
                 // What was cut off is not known to be over.
@@ -189,6 +181,29 @@ mod tests {
             frame.targets[1].complaint.as_ref().unwrap().contains("one line cannot be read"),
             "{frame:?}"
         );
+    }
+
+    #[test]
+    fn a_series_is_the_same_in_other_words_and_at_another_place() {
+        let mut monitor = Monitor::new(Board::read(BOARD.as_bytes()).unwrap());
+        monitor.ask(&[endpoint("a"), endpoint("b")], at(0));
+        let bodies = [
+            "y{a=\"1\",b=\"2\"} 1\ny{a=\"3\"} 1\n",
+            "y{a=\"1\",b=\"2\"} 2\ny{a=\"3\"} 2\n",
+            "y{b=\"2\", a=\"1\"} 3\ny{a=\"3\"} 3\n",
+            "y{a=\"3\",} 4\ny{b=\"2\", a=\"1\"} 4\n",
+            "y{a=\"3\"} 5\n",
+        ];
+        for (second, body) in (1..).zip(bodies) {
+            tell(&mut monitor, "a", second, body);
+            // Written alike, and another's all the same.
+            tell(&mut monitor, "b", second, body);
+            let frame = monitor.frame(at(second));
+            let lines = frame.panels[1].lines.as_ref().unwrap();
+            let values: Vec<_> = lines.iter().map(|line| line.value.to_string()).collect();
+            let expected = if second == 5 { 2 } else { 4 };
+            assert_eq!(values, vec![second.to_string(); expected], "{frame:?}");
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Span {
     }
 }
 
-/// The least, the greatest and the latest value of a line in a time.
+/// The least and the greatest value in a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Extent {
     /// The least.
@@ -218,10 +218,13 @@ impl History {
         })
     }
 
-    /// The greatest value of all lines of a panel in this time.
-    pub fn greatest(&self, panel: usize, span: Span) -> Option<f64> {
+    /// The least and the greatest value of all lines of a panel in this time: they share a scale, to be compared.
+    pub fn reach(&self, panel: usize, span: Span) -> Option<Extent> {
         let extents = self.series(panel).iter().filter_map(|series| self.extent(series, span));
-        extents.map(|extent| extent.greatest).max_by(f64::total_cmp)
+        extents.reduce(|one, other| Extent {
+            least: one.least.min(other.least),
+            greatest: one.greatest.max(other.greatest),
+        })
     }
 }
 
@@ -295,7 +298,9 @@ mod tests {
         assert_eq!(history.current(b, span(0, 4)), Some(8.0));
         let extent = history.extent(b, span(0, 20)).unwrap();
         assert_eq!((extent.least, extent.greatest), (7.0, 9.0));
-        assert_eq!(history.greatest(0, span(0, 4)), Some(8.0));
+        let reach = history.reach(0, span(0, 4)).unwrap();
+        assert_eq!((reach.least, reach.greatest), (1.0, 8.0));
+        assert_eq!(history.reach(0, span(4, 5)), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::{Format, Label, MAX_LABELS, MAX_LINE, excerpt};
 /// What stands in a line, but for the labels.
 pub(super) struct Line<'b> {
     pub(super) name: Cow<'b, str>,
+    /// The name and the labels as they stand in the line.
+    pub(super) series: &'b str,
     pub(super) value: f64,
     pub(super) timestamp_ms: Option<i64>,
 }
@@ -101,9 +103,10 @@ pub(super) fn read<'b>(
         rest.labels(&mut name, labels)?;
     }
     let name = name.ok_or(Flaw::NoName)?;
+    let series = line.get(..line.len() - rest.0.len()).unwrap_or_default();
     let (value, timestamp_ms) = rest.measurement(format)?;
     rest.exemplar()?;
-    Ok(Line { name, value, timestamp_ms })
+    Ok(Line { name, series, value, timestamp_ms })
 }
 
 /// What of a line was not read yet.

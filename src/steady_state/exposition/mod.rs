@@ -66,6 +66,8 @@ impl Format {
 pub struct Sample<'a> {
     /// The name of the metric.
     pub name: Cow<'a, str>,
+    /// The name and the labels as they stand in the text: where that is the same, the series is.
+    pub series: &'a str,
     /// Labels with their values, in the order of the text; no name is there twice, and `__name__` is not among them.
     pub labels: &'a [Label<'a>],
     /// The value. Not a number, and the infinities, are values too.
@@ -226,8 +228,8 @@ impl<'b, W: FnMut(&str) -> bool, S: FnMut(&Sample<'_>)> Reader<'b, W, S> {
             self.summary.beyond += 1;
         } else {
             self.summary.samples += 1;
-            let line::Line { name, value, timestamp_ms } = read;
-            (self.sink)(&Sample { name, labels: &self.labels, value, timestamp_ms });
+            let line::Line { name, series, value, timestamp_ms } = read;
+            (self.sink)(&Sample { name, series, labels: &self.labels, value, timestamp_ms });
         }
         Ok(())
     }

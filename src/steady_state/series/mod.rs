@@ -64,6 +64,8 @@ pub enum Presence {
 #[derive(Debug)]
 struct Series {
     labels: Labels,
+    /// How its target wrote its name and labels the last time that this had to be read; empty if it was never written.
+    told: Box<str>,
     timeline: u32,
     /// The timeline of the target that it is of.
     owner: Option<u32>,
@@ -173,7 +175,7 @@ impl Store {
     /// About how many bytes all of it takes.
     pub fn bytes(&self) -> usize {
         let entry = size_of::<(Labels, u32)>() + 1;
-        let series = |series: &Series| series.values.bytes() + series.labels.bytes();
+        let series = |series: &Series| series.values.bytes() + series.labels.bytes() + series.told.len();
         self.series.capacity() * size_of::<Option<Series>>()
             + self.series.iter().flatten().map(series).sum::<usize>()
             + self.by_labels.capacity() * entry
@@ -196,6 +198,7 @@ impl Store {
         let timeline = owner.unwrap_or_else(|| self.timelines.insert(Timeline::default()));
         let series = Some(Series {
             labels: labels.clone(),
+            told: Box::default(),
             timeline,
             owner,
             values: Values::default(),

@@ -1,5 +1,6 @@
 //! One scrape of one target: what it told goes into the store at once, or not at all.
 
+use super::super::exposition::Sample;
 use super::labels::{Labels, MAX_TEXT, NAME};
 use super::timeline::Timeline;
 use super::values::STALE;
@@ -86,6 +87,33 @@ impl Store {
 }
 
 impl Scrape<'_> {
+    /// One sample, as it was read. A scrape mostly tells the same series in the same words and order as the one before: then
+    /// nothing but the words is looked at.
+    pub fn take(&mut self, sample: &Sample<'_>) {
+        let (value, timestamp) = (sample.value, sample.timestamp_ms);
+        if let Some(id) = self.told(sample.series) {
+            return self.stage(id, value, timestamp);
+        }
+        let labels = sample.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let Some(id) =
+            self.expected(&sample.name, labels.clone()).or_else(|| self.find(&sample.name, labels))
+        else {
+            return;
+        };
+        if let Some(Some(series)) = self.store.series.get_mut(id as usize) {
+            series.told = sample.series.into();
+        }
+        self.stage(id, value, timestamp);
+    }
+
+    /// The series that stood at this place the last time, if it was written in the same words.
+    fn told(&self, words: &str) -> Option<u32> {
+        let id = *self.order.get(self.expected)?;
+        let series = self.store.series.get(id as usize)?.as_ref()?;
+        // A number may belong to another target's series by now, which may be written alike.
+        (series.owner == Some(self.timeline) && !words.is_empty() && *series.told == *words).then_some(id)
+    }
+
     /// One sample; `labels` without the metric's name. `timestamp` is the application's own time for it, in milliseconds,
     /// where it tells one.
     pub fn sample<'l, L>(&mut self, name: &str, labels: L, value: f64, timestamp: Option<i64>)
@@ -96,6 +124,11 @@ impl Scrape<'_> {
         let Some(id) = self.expected(name, labels.clone()).or_else(|| self.find(name, labels)) else {
             return;
         };
+        self.stage(id, value, timestamp);
+    }
+
+    /// Keeps a sample of this series until the target has told everything.
+    fn stage(&mut self, id: u32, value: f64, timestamp: Option<i64>) {
         let Some(Some(series)) = self.store.series.get_mut(id as usize) else { return };
         if std::mem::replace(&mut series.seen, self.number) == self.number {
             self.store.refused.invalid += 1;

@@ -1,14 +1,16 @@
 //! The values that a chart's axis names: round ones, as many as have room.
 
 use super::sparkline::Scale;
+use crate::app::measure::history::Extent;
 use crate::steady_state::dashboard::Unit;
 
 /// Steps that are easily read, of which each is a power of ten larger than the one three before.
 const STEPS: [f64; 3] = [1.0, 2.0, 5.0];
 
-/// The scale of a chart of values from `least` to `greatest`: from nothing, or below it, except for bytes that change
-/// little, whose change is what one looks for.
-pub fn scale(unit: Unit, least: f64, greatest: f64) -> Scale {
+/// The scale of a chart whose values reach so far: from nothing, or below it, except for bytes that change little, whose
+/// change is what one looks for.
+pub fn scale(unit: Unit, reach: Option<Extent>) -> Scale {
+    let Extent { least, greatest } = reach.unwrap_or(Extent { least: 0.0, greatest: 1.0 });
     let narrow = unit == Unit::Bytes && least > greatest * 0.5;
     let (least, greatest) = if narrow {
         let room = (greatest - least).max(greatest * 0.01);
@@ -69,6 +71,7 @@ mod tests {
 
     #[test]
     fn a_scale_begins_at_nothing_but_for_memory_that_stays() {
+        let scale = |unit, least, greatest| scale(unit, Some(Extent { least, greatest }));
         assert_eq!(scale(Unit::Seconds, 0.1, 0.2), Scale { least: 0.0, greatest: 0.2 });
         assert_eq!(scale(Unit::None, 0.0, 0.0), Scale { least: 0.0, greatest: 1.0 });
         assert_eq!(scale(Unit::None, -2.0, 1.0), Scale { least: -2.0, greatest: 1.0 });

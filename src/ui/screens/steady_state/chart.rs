@@ -97,14 +97,8 @@ impl Chart<'_> {
     }
 
     fn scale(&self) -> Scale {
-        let extents =
-            self.all.iter().filter_map(|series| self.state.measure.history.extent(series, self.span));
-        let (least, greatest) = extents
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, greatest), extent| {
-                (least.min(extent.least), greatest.max(extent.greatest))
-            });
-        let (least, greatest) = if least > greatest { (0.0, 1.0) } else { (least, greatest) };
-        axis::scale(self.panel.unit, least, greatest)
+        let panel = self.state.steady_state.panel;
+        axis::scale(self.panel.unit, self.state.measure.history.reach(panel, self.span))
     }
 
     fn values(&self, canvas: &mut Canvas<'_>, area: Area, scale: Scale) {

@@ -129,19 +129,8 @@ impl Cell<'_> {
         sparkline::draw(canvas, area, &values, self.scale(span), style);
     }
 
-    /// One scale for all lines of a panel: they are to be compared.
     fn scale(&self, span: Span) -> Scale {
-        let history = &self.state.measure.history;
-        let extents = history.series(self.number).iter().filter_map(|series| history.extent(series, span));
-        let (least, greatest) = extents
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, greatest), extent| {
-                (least.min(extent.least), greatest.max(extent.greatest))
-            });
-        if least > greatest {
-            axis::scale(self.panel.unit, 0.0, 1.0)
-        } else {
-            axis::scale(self.panel.unit, least, greatest)
-        }
+        axis::scale(self.panel.unit, self.state.measure.history.reach(self.number, span))
     }
 
     fn value(&self, series: &Series, canvas: &Canvas<'_>) -> String {
