@@ -143,7 +143,7 @@ impl Event {
             Self::Loaded { outcome: Ok(Loaded::Lines(lines)), .. } => 1 + lines.len() / 4,
             Self::Measured(frame) => {
                 let lines = frame.panels.iter().filter_map(|panel| panel.lines.as_ref().ok());
-                1 + lines.map(Vec::len).sum::<usize>() / 2
+                1 + lines.map(Vec::len).sum::<usize>()
             }
             Self::Pasted(text)
             | Self::Loaded {

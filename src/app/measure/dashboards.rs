@@ -27,10 +27,15 @@ pub fn named(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// All that name the pods that they are for. They are read once: it is looked for them whenever pods change.
+/// Those for one application, which name its namespace and its labels. Only they open by themselves: what is in every
+/// cluster, such as the exporters of all its nodes, is not asked each second unasked. They are read once: it is looked for them whenever pods change.
 pub static PARTICULAR: LazyLock<Vec<(&'static str, Board)>> = LazyLock::new(|| {
     let read = FILES.iter().filter_map(|(name, text)| Some((*name, read(name, text).ok()?)));
-    read.filter(|(_, board)| !board.dashboard().scrape.labels.is_empty()).collect()
+    let is_particular = |(_, board): &(&str, Board)| {
+        let rules = &board.dashboard().scrape;
+        !rules.labels.is_empty() && !rules.namespaces.is_empty()
+    };
+    read.filter(is_particular).collect()
 });
 
 /// Reads a dashboard, and says in which file it cannot be read.

@@ -130,10 +130,10 @@ pub(super) fn set_port(state: &mut State, port: u16, effects: &mut Vec<Effect>) 
 /// Works out whom to ask, and says so if it is not who is asked. Where nothing was chosen, a dashboard of pods that are
 /// there opens by itself: nobody else is asked without being told to.
 pub(super) fn settle(state: &mut State, effects: &mut Vec<Effect>) {
-    (state.measure.is_unsettled, state.measure.settled) = (false, state.now.as_second());
     if state.measure.name.is_empty() {
         begin(state);
     }
+    (state.measure.is_unsettled, state.measure.settled) = (false, state.now.as_second());
     let Some(board) = state.measure.board.clone() else {
         if !state.measure.asked.is_empty() {
             state.measure.asked.clear();
@@ -156,13 +156,18 @@ fn begin(state: &mut State) {
     let chosen = state.settings.dashboard.clone();
     if let Some(name) = chosen {
         let board = dashboards::named(&name).and_then(|text| dashboards::read(&name, text).ok());
-        return state.measure.show(&name, board);
+        let is_known = board.is_some() || name == dashboards::NONE;
+        state.measure.show(&name, board);
+        if !is_known {
+            let what = format!("the settings name the dashboard \"{name}\", which there is not");
+            state.measure.trouble = Some(Trouble::new(what).cure("`D` chooses another"));
+        }
+        return;
     }
     let fits = |(_, board): &&(&str, Board)| !find(state, &board.dashboard().scrape).endpoints.is_empty();
     if let Some((name, board)) = dashboards::PARTICULAR.iter().find(fits) {
         state.measure.show(name, Some(board.clone()));
     }
-    state.measure.is_unsettled = false;
 }
 
 fn find(state: &State, rules: &Scrape) -> Discovery {

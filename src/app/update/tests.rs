@@ -447,3 +447,45 @@ fn a_frozen_view_stands_still_while_measuring_goes_on() {
     console.press("f");
     assert_ne!(crate::app::screens::steady_state::span(&console.state), before);
 }
+
+#[test]
+fn a_dashboard_of_the_settings_opens_and_nothing_is_looked_for_again_at_rest() {
+    for (chosen, is_shown, complains) in
+        [("none", false, false), ("http", true, false), ("gone", false, true)]
+    {
+        let mut console = Console::new();
+        console.state.settings.dashboard = Some(chosen.to_owned());
+        let pods = vec![crate::app::testing::pod("server-app-1", "server-app", "machine2")];
+        let pods = crate::app::store::Delta { upserted: pods, ..Default::default() };
+        console.change(crate::app::store::Batch { pods, ..Default::default() });
+        let measure = &console.state.measure;
+        assert_eq!((measure.dashboard.is_some(), measure.name.as_str()), (is_shown, chosen));
+        assert_eq!(measure.trouble.as_ref().is_some_and(|trouble| trouble.what.contains("gone")), complains);
+        assert!(!measure.is_unsettled, "{chosen}");
+        let rest = console.state.next_wake().duration_since(console.state.now);
+        assert!(rest.as_secs() > 10, "{chosen}: it wakes after {rest}");
+    }
+}
+
+#[test]
+fn only_the_application_that_a_dashboard_names_is_asked_unasked() {
+    let opened = |pod: crate::app::store::PodRow| {
+        let mut console = Console::new();
+        let pods =
+            crate::app::store::Delta { upserted: vec![std::sync::Arc::new(pod)], ..Default::default() };
+        console.change(crate::app::store::Batch { pods, ..Default::default() });
+        let asks = console.asked().iter().any(|effect| matches!(effect, Effect::Measure(Some(_))));
+        (console.state.measure.name.clone(), asks)
+    };
+    let server = (*crate::app::testing::pod("server-app-1", "server-app", "machine2")).clone();
+    assert_eq!(opened(server.clone()), ("movies".to_owned(), true));
+    let label = ("app.kubernetes.io/name".to_owned(), "prometheus-node-exporter".to_owned());
+    let exporter =
+        crate::app::store::PodRow { labels: std::sync::Arc::new([label].into()), ..server.clone() };
+    assert_eq!(opened(exporter), (String::new(), false), "every node has one");
+    let annotation = ("prometheus.io/scrape".to_owned(), "true".to_owned());
+    let port = ("prometheus.io/port".to_owned(), "80".to_owned());
+    let labels = std::sync::Arc::default();
+    let annotated = crate::app::store::PodRow { labels, annotations: [annotation, port].into(), ..server };
+    assert_eq!(opened(annotated), (String::new(), false), "many have that");
+}
