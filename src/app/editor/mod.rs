@@ -108,6 +108,9 @@ pub struct Problem {
     pub at: (usize, usize),
     /// How bad it is.
     pub grade: Grade,
+    /// The field that it is about; empty if it is the text, which cannot be read there.
+    #[serde(default)]
+    pub path: String,
     /// What it is.
     pub what: String,
     /// What to write instead; empty where nobody can know.
@@ -232,14 +235,14 @@ impl Editor {
         if !self.is_empty() {
             let said = manifest::read(text.as_bytes()).diagnostics;
             self.problems.extend(said.into_iter().map(|said| {
-                let what =
-                    if said.path.is_empty() { said.what } else { format!("{}: {}", said.path, said.what) };
+                let (path, cure) = (said.path, said.cure);
+                let what = if path.is_empty() { said.what } else { format!("{path}: {}", said.what) };
                 let grade = match said.severity {
                     Severity::Error | Severity::Unbuilt => Grade::Error,
                     Severity::Warning => Grade::Warning,
                     Severity::Note => Grade::Note,
                 };
-                Problem { at: (said.position.line, said.position.column), grade, what, cure: said.cure }
+                Problem { at: (said.position.line, said.position.column), grade, path, what, cure }
             }));
         }
         self.problems.extend(self.refused.iter().cloned());
@@ -267,12 +270,14 @@ impl Editor {
             problems.extend(report.problems.iter().map(|wrong| Problem {
                 at: place(&wrong.path),
                 grade: Grade::Error,
+                path: wrong.path.clone(),
                 what: format!("{}: {}", wrong.path, wrong.what),
                 cure: wrong.cure.clone(),
             }));
             problems.extend(report.warnings.iter().map(|what| Problem {
                 at: place("metadata.name"),
                 grade: Grade::Warning,
+                path: "metadata.name".to_owned(),
                 what: what.clone(),
                 cure: String::new(),
             }));
@@ -302,6 +307,7 @@ impl Editor {
         self.refused = vec![Problem {
             at: (entry.row + 1, entry.column + 1),
             grade: Grade::Error,
+            path: path.to_owned(),
             what: trouble.to_string(),
             cure: trouble.cure.clone().unwrap_or_default(),
         }];

@@ -414,11 +414,7 @@ fn toggle_form(state: &mut State) {
     }
     // Of a text that cannot be read nobody knows what would be changed.
     let broken = state.editor.problems.iter().find(|problem| {
-        problem.grade == Grade::Error
-            && range.contains(&(problem.at.0 - 1))
-            && problem.what.starts_with(char::is_alphanumeric)
-            && !problem.what.starts_with("spec")
-            && !problem.what.starts_with("metadata")
+        problem.grade == Grade::Error && problem.path.is_empty() && range.contains(&(problem.at.0 - 1))
     });
     if let Some(problem) = broken {
         let trouble =
