@@ -255,3 +255,16 @@ fn the_next_problem_is_one_key_away() {
     let (row, _) = console.state.editor.buffer.cursor();
     assert_eq!(row + 1, console.state.editor.problems[count - 1].at.0);
 }
+
+#[test]
+fn a_field_that_is_wrong_can_be_mended_in_the_form_and_a_text_that_cannot_be_read_not() {
+    for (start, typed, opens) in [("    latency:", "x", true), ("  duration:", ": x", false)] {
+        let mut console = Console::playground();
+        console.press("3 enter");
+        on_line(&mut console, start);
+        console.type_text(typed);
+        assert_eq!(problems(&console).len(), 1, "{start}: {:?}", problems(&console));
+        console.press("f2");
+        assert_eq!(console.state.editor.mode == Mode::Form, opens, "{start}{typed}");
+    }
+}
