@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::app::action::Action;
 use crate::app::effect::{Deed, Effect, Request, Slot};
 use crate::app::event::{Event, Loaded};
@@ -5,7 +7,7 @@ use crate::app::keymap::{BINDINGS, Effect as Harm, Scope};
 use crate::app::popup::Popup;
 use crate::app::screens::{Pane, Screen};
 use crate::app::state::State;
-use crate::app::store::{Batch, Delta, Link, Topic};
+use crate::app::store::{Batch, Delta, Link, PodRow, Topic};
 use crate::app::testing::{Console, pod};
 use crate::app::update;
 use crate::report::Trouble;
@@ -455,9 +457,9 @@ fn a_dashboard_of_the_settings_opens_and_nothing_is_looked_for_again_at_rest() {
     {
         let mut console = Console::new();
         console.state.settings.dashboard = Some(chosen.to_owned());
-        let pods = vec![crate::app::testing::pod("server-app-1", "server-app", "machine2")];
-        let pods = crate::app::store::Delta { upserted: pods, ..Default::default() };
-        console.change(crate::app::store::Batch { pods, ..Default::default() });
+        let pods = vec![pod("server-app-1", "server-app", "machine2")];
+        let pods = Delta { upserted: pods, ..Default::default() };
+        console.change(Batch { pods, ..Default::default() });
         let measure = &console.state.measure;
         assert_eq!((measure.dashboard.is_some(), measure.name.as_str()), (is_shown, chosen));
         assert_eq!(measure.trouble.as_ref().is_some_and(|trouble| trouble.what.contains("gone")), complains);
@@ -469,23 +471,21 @@ fn a_dashboard_of_the_settings_opens_and_nothing_is_looked_for_again_at_rest() {
 
 #[test]
 fn only_the_application_that_a_dashboard_names_is_asked_unasked() {
-    let opened = |pod: crate::app::store::PodRow| {
+    let opened = |pod: PodRow| {
         let mut console = Console::new();
-        let pods =
-            crate::app::store::Delta { upserted: vec![std::sync::Arc::new(pod)], ..Default::default() };
-        console.change(crate::app::store::Batch { pods, ..Default::default() });
+        let pods = Delta { upserted: vec![Arc::new(pod)], ..Default::default() };
+        console.change(Batch { pods, ..Default::default() });
         let asks = console.asked().iter().any(|effect| matches!(effect, Effect::Measure(Some(_))));
         (console.state.measure.name.clone(), asks)
     };
-    let server = (*crate::app::testing::pod("server-app-1", "server-app", "machine2")).clone();
+    let server = (*pod("server-app-1", "server-app", "machine2")).clone();
     assert_eq!(opened(server.clone()), ("movies".to_owned(), true));
     let label = ("app.kubernetes.io/name".to_owned(), "prometheus-node-exporter".to_owned());
-    let exporter =
-        crate::app::store::PodRow { labels: std::sync::Arc::new([label].into()), ..server.clone() };
+    let exporter = PodRow { labels: Arc::new([label].into()), ..server.clone() };
     assert_eq!(opened(exporter), (String::new(), false), "every node has one");
     let annotation = ("prometheus.io/scrape".to_owned(), "true".to_owned());
     let port = ("prometheus.io/port".to_owned(), "80".to_owned());
-    let labels = std::sync::Arc::default();
-    let annotated = crate::app::store::PodRow { labels, annotations: [annotation, port].into(), ..server };
+    let labels = Arc::default();
+    let annotated = PodRow { labels, annotations: [annotation, port].into(), ..server };
     assert_eq!(opened(annotated), (String::new(), false), "many have that");
 }
