@@ -14,9 +14,10 @@ use anyhow::bail;
 const USAGE: &str = "\
 Usage: cargo xtask CHORE
 
-  cluster up | down [--name NAME]
+  cluster up | down [--name NAME] [--fake-nodes N] [--fake-pods M]
                  a Kubernetes control plane on this machine; `up` prints where kubectl finds it, and
-                 builds its programs the first time (minutes)
+                 builds its programs the first time (minutes). Fake nodes are objects without a
+                 machine, and their pods seem to run
   crds           write the CRDs of the types to deploy/crds
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
                  (TARGET: x86_64-unknown-linux-musl unless given)

@@ -7,6 +7,7 @@
 
 mod certificates;
 mod control_plane;
+mod fake;
 mod supervisor;
 
 use std::fs;
@@ -25,6 +26,7 @@ use nix::sys::socket::{
 };
 
 use control_plane::{API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER};
+pub use fake::FakeNodes;
 use supervisor::{Supervisor, command};
 
 /// Names the folder of the programs, where they are not to be built.
@@ -50,6 +52,8 @@ pub enum ClusterError {
     Port(#[source] nix::Error),
     #[error("cannot make a client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot {what}")]
+    Api { what: String, source: Box<kube::Error> },
     #[error("the cluster's first process is gone")]
     Supervisor,
     #[error("{server} {what}; it said:\n{log}")]

@@ -14,29 +14,59 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use test_cluster::Cluster;
+use test_cluster::{Cluster, FakeNodes};
 
-const USAGE: &str = "Usage: cargo xtask cluster up | down [--name NAME]";
+const USAGE: &str = "\
+Usage: cargo xtask cluster up [--name NAME] [--fake-nodes N] [--fake-pods M]
+       cargo xtask cluster down [--name NAME]";
+
+/// Where the pods of fake nodes are made.
+const FAKE_NAMESPACE: &str = "fake";
 
 /// How long the processes of a cluster may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let (order, name) = match arguments.as_slice() {
-        [order] => (*order, "default"),
-        [order, "--name", name] => (*order, *name),
-        _ => bail!("{USAGE}"),
-    };
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    ensure!(!name.is_empty() && name.len() <= 20 && name.chars().all(plain), "a name has a-z and 0-9 only");
-    let place = Place::of(name)?;
-    match order {
-        "up" => up(&place, name),
-        "hold" => hold(&place),
+    let Some((order, arguments)) = arguments.split_first() else { bail!("{USAGE}") };
+    let options = Options::of(arguments)?;
+    let place = Place::of(&options.name)?;
+    match order.as_str() {
+        "up" => up(&place, arguments),
+        "hold" => hold(&place, &options),
         "down" => down(&place),
         _ => bail!("{USAGE}"),
+    }
+}
+
+/// What a cluster is to be like.
+struct Options {
+    name: String,
+    fake_nodes: usize,
+    fake_pods: usize,
+}
+
+impl Options {
+    fn of(arguments: &[String]) -> anyhow::Result<Self> {
+        let mut options = Self { name: "default".to_owned(), fake_nodes: 0, fake_pods: 0 };
+        for pair in arguments.chunks(2) {
+            let [option, value] = pair else { bail!("{USAGE}") };
+            let number = || value.parse().with_context(|| format!("{option} wants a number"));
+            match option.as_str() {
+                "--name" => options.name.clone_from(value),
+                "--fake-nodes" => options.fake_nodes = number()?,
+                "--fake-pods" => options.fake_pods = number()?,
+                _ => bail!("{USAGE}"),
+            }
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let name = &options.name;
+        ensure!(
+            !name.is_empty() && name.len() <= 20 && name.chars().all(plain),
+            "a name has a-z and 0-9 only"
+        );
+        ensure!(options.fake_pods == 0 || options.fake_nodes > 0, "pods need nodes: give --fake-nodes, too");
+        Ok(options)
     }
 }
 
@@ -85,7 +115,7 @@ impl Place {
     }
 }
 
-fn up(place: &Place, name: &str) -> anyhow::Result<()> {
+fn up(place: &Place, options: &[String]) -> anyhow::Result<()> {
     if place.held_by()?.is_some() {
         say(&format!("it is up already\n{}", usage_of(&place.folder)));
         return Ok(());
@@ -95,7 +125,8 @@ fn up(place: &Place, name: &str) -> anyhow::Result<()> {
     let programs = test_cluster::programs()?;
     let start = Instant::now();
     let mut holder = command(&std::env::current_exe()?)
-        .args(["hold", "--name", name])
+        .arg("hold")
+        .args(options)
         .env(test_cluster::PROGRAMS, programs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -113,7 +144,7 @@ fn usage_of(folder: &Path) -> String {
 }
 
 /// Owns the cluster until this process is ended, in whatever way.
-fn hold(place: &Place) -> anyhow::Result<()> {
+fn hold(place: &Place, options: &Options) -> anyhow::Result<()> {
     // Away from the terminal: what ends a shell's jobs is not to end the cluster.
     nix::unistd::setsid().context("cannot leave the session")?;
     let mut holder = File::options().create(true).truncate(false).write(true).open(&place.holder)?;
@@ -123,8 +154,16 @@ fn hold(place: &Place) -> anyhow::Result<()> {
     DirBuilder::new().mode(0o700).create(&place.folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone()))?;
-    say("ready");
-    cluster.wait()?;
+    let ended = runtime.block_on(async {
+        let nodes = FakeNodes::start(cluster.client("default").await?, options.fake_nodes).await?;
+        nodes.pods(FAKE_NAMESPACE, options.fake_pods).await?;
+        say("ready");
+        // The nodes live while somebody waits here.
+        let ended = tokio::task::spawn_blocking(move || cluster.wait().map(|()| cluster)).await?;
+        drop(nodes);
+        ended.map_err(anyhow::Error::from)
+    });
+    let cluster = ended?;
     drop(cluster);
     place.clear()
 }
