@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{ClusterError, PAUSE};
+use super::{ClusterError, PATIENCE, PAUSE};
 
 /// On every such node.
 const LABEL: &str = "test-cluster/fake";
@@ -111,16 +111,24 @@ impl FakeNodes {
     }
 }
 
-/// Makes an object, unless it is there.
+/// Makes an object, unless it is there. A busy API server may break a connection; whether it took the object is found out by
+/// asking again.
 async fn make<K>(api: &Api<K>, value: Value) -> Result<(), ClusterError>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
 {
-    let object = serde_json::from_value(value).map_err(kube::Error::SerdeError);
-    match async { api.create(&PostParams::default(), &object?).await }.await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        Err(error) => Err(refused("make", &K::kind(&()), error)),
+    let refused = |error| refused("make", &K::kind(&()), error);
+    let object = serde_json::from_value(value).map_err(|error| refused(kube::Error::SerdeError(error)))?;
+    let begun = Instant::now();
+    loop {
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(()),
+            Err(kube::Error::Service(_) | kube::Error::HyperError(_)) if begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(refused(error)),
+        }
     }
 }
 
