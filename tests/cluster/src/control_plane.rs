@@ -168,6 +168,8 @@ fn controller_manager(file: &impl Fn(&str) -> String) -> Vec<String> {
         arguments.push(format!("--{option}={}", file(name)));
     }
     arguments.push("--use-service-account-credentials=true".to_owned());
+    // It makes that folder, by default on the host.
+    arguments.push(format!("--flex-volume-plugin-dir={}", file("volume-plugins")));
     arguments
 }
 

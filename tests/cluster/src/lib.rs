@@ -19,6 +19,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http::Request;
@@ -97,6 +98,8 @@ pub struct Cluster {
     /// Keeps the API server's port from others while no API server has it.
     _port: OwnedFd,
     kubeconfig: Kubeconfig,
+    programs: PathBuf,
+    shape: Shape,
     /// Where there are nodes.
     network: Option<Network>,
 }
@@ -132,18 +135,18 @@ impl Cluster {
         let authority = control_plane::write(&folder, &programs, address)?;
         let path = folder.join("kubeconfig");
         let kubeconfig = Kubeconfig::read_from(path).map_err(|error| ClusterError::Client(error.into()))?;
-        let mut cluster = Self { supervisor, folder, _port: socket, kubeconfig, network };
+        let mut cluster = Self { supervisor, folder, _port: socket, kubeconfig, programs, shape, network };
         for server in [ETCD, API_SERVER] {
             cluster.supervisor.run(server)?;
         }
         if shape.nodes > 0 {
-            cluster.prepare_nodes(&programs, &authority, address, shape.nodes)?;
+            cluster.prepare_nodes(&authority, address)?;
         }
         cluster.until(API_SERVER, "/readyz").await?;
         for server in [CONTROLLER_MANAGER, SCHEDULER] {
             cluster.supervisor.run(server)?;
         }
-        cluster.start_nodes(shape.nodes).await?;
+        cluster.start_nodes().await?;
         // A pod wants a service account, which the controller manager makes; kubectl wants the document.
         cluster.until(CONTROLLER_MANAGER, "/api/v1/namespaces/default/serviceaccounts/default").await?;
         cluster.until(API_SERVER, "/openapi/v2").await?;
@@ -154,13 +157,7 @@ impl Cluster {
     }
 
     /// Their images, files and links; nothing runs yet.
-    fn prepare_nodes(
-        &self,
-        programs: &Path,
-        authority: &Authority,
-        address: SocketAddrV4,
-        nodes: u8,
-    ) -> Result<(), ClusterError> {
+    fn prepare_nodes(&self, authority: &Authority, address: SocketAddrV4) -> Result<(), ClusterError> {
         let network = self.network.as_ref().ok_or(ClusterError::Supervisor)?;
         let images = self.folder.join("images");
         fs::create_dir(&images).map_err(|source| ClusterError::write(&images, source))?;
@@ -169,17 +166,17 @@ impl Cluster {
         fs::write(&groups, network.block.name()).map_err(|source| ClusterError::write(&groups, source))?;
         let url = control_plane::url(address);
         let membership = Membership { authority, url: &url, block: network.block };
-        for node in 1..=nodes {
+        for node in 1..=self.shape.nodes {
             network.add(&self.supervisor, node)?;
-            nodes::write(&self.folder, programs, &membership, node)?;
+            nodes::write(&self.folder, &self.programs, &membership, node)?;
         }
         Ok(())
     }
 
-    async fn start_nodes(&mut self, nodes: u8) -> Result<(), ClusterError> {
+    async fn start_nodes(&mut self) -> Result<(), ClusterError> {
         let Some(block) = self.block() else { return Ok(()) };
         let objects: Api<Node> = Api::all(self.client("default").await?);
-        for node in 1..=nodes {
+        for node in 1..=self.shape.nodes {
             let object = serde_json::from_value(nodes::object(block, node));
             let object = object.map_err(|error| ClusterError::Client(error.into()))?;
             let made = objects.create(&PostParams::default(), &object).await;
@@ -192,6 +189,42 @@ impl Cluster {
     /// The addresses of the nodes and of the host among them; none without nodes.
     pub fn block(&self) -> Option<Block> {
         self.network.as_ref().map(|network| network.block)
+    }
+
+    /// A command in the namespaces of a node, counted from 1, as its root: append the program.
+    pub fn in_node(&self, node: u8) -> Result<Command, ClusterError> {
+        let path = self.folder.join("nodes").join(node_name(node)).join("pid");
+        let pid = fs::read_to_string(&path);
+        let pid =
+            pid.map_err(|source| ClusterError::Io { what: format!("read {}", path.display()), source })?;
+        let mut enter = self.supervisor.enter();
+        enter.arg("nsenter");
+        for (option, file) in nodes::NAMESPACES {
+            enter.arg(format!("--{option}=/proc/{}/ns/{file}", pid.trim()));
+        }
+        enter.arg("--");
+        Ok(enter)
+    }
+
+    /// Gives all nodes the images of an archive, in the layout of the Open Container Initiative or docker's. Pods that name them
+    /// want `imagePullPolicy: Never`.
+    pub fn import(&self, archive: &Path) -> Result<(), ClusterError> {
+        let name = archive.file_name().unwrap_or(archive.as_os_str());
+        let copy = self.folder.join("images").join(name);
+        fs::copy(archive, &copy).map_err(|source| ClusterError::write(&copy, source))?;
+        for node in 1..=self.shape.nodes {
+            let mut import = self.in_node(node)?;
+            import.args(["ctr", "-n", "k8s.io", "images", "import"]).arg(Path::new("/run/images").join(name));
+            supervisor::run(import)?;
+        }
+        Ok(())
+    }
+
+    /// kubectl, as an administrator: append its arguments.
+    pub fn kubectl(&self) -> Command {
+        let mut kubectl = supervisor::command(self.programs.join("kubectl"));
+        kubectl.env("KUBECONFIG", self.kubeconfig());
+        kubectl
     }
 
     /// Pulls the cable of a node, counted from 1: nothing from it or to it arrives. It goes on running.

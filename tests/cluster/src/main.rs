@@ -128,6 +128,9 @@ fn hold(place: &Place, shape: Shape) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), shape))?;
     say("ready");
+    // From here on it has nothing to say, and whoever waits for the end of `up`'s output is not to wait for it.
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stderr(&nowhere).context("cannot leave the terminal")?;
     cluster.wait()?;
     drop(cluster);
     place.clear()

@@ -146,6 +146,8 @@ case $step in
     ;;
   enter)
     hierarchies leave_group
+    # What it becomes is in the node's namespaces, but for the processes', which its children are in.
+    echo $$ >"$PLACE/pid"
     exec nsenter --net="/run/netns/$node" -- unshare --mount --mount-proc --uts --ipc --pid --fork --kill-child=KILL -- \
       bash "$0" boot "$node"
     ;;

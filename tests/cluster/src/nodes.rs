@@ -16,6 +16,16 @@ use super::network::{Block, node_name};
 /// Where a node finds its files.
 const FILES: &str = "/run/kubernetes";
 
+/// The namespaces of a node: what nsenter(1) calls each, and the file of the process that made them.
+pub(crate) const NAMESPACES: [(&str, &str); 6] = [
+    ("mount", "mnt"),
+    ("net", "net"),
+    ("pid", "pid_for_children"),
+    ("cgroup", "cgroup"),
+    ("uts", "uts"),
+    ("ipc", "ipc"),
+];
+
 /// The cluster's name server, were there one.
 const DNS: &str = "10.96.0.10";
 

@@ -6,8 +6,9 @@
 folder=$1
 declare -A servers
 cd "$folder" || exit 1
-# In a mount namespace of its own: the names of network namespaces are not for others to see, nor to outlive this.
-[ "$2" != mounts ] || mount -t tmpfs -o mode=755 run /run || exit 1
+# In a mount namespace of its own: the names of network namespaces are not for others to see, nor to outlive this. mount(8)
+# would make a folder of its own in the host's /run without -n.
+[ "$2" != mounts ] || mount -n -t tmpfs -o mode=755 run /run || exit 1
 while read -r order name; do
   case $order in
     start)
