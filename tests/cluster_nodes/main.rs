@@ -6,10 +6,10 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::print_stdout,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
+    reason = "a test that cannot go on fails, and how long a cluster takes is told where it was started"
 )]
 
 mod cut;
@@ -87,9 +87,9 @@ fn pod(name: &str, node: u8, script: &str) -> Value {
     })
 }
 
-/// A script that serves a text on port 8080.
+/// A script that serves a text on port 8080, and logs who asks.
 fn serves(text: &str) -> String {
-    format!("mkdir /www && echo {text} >/www/index.html && exec httpd -f -p 8080 -h /www")
+    format!("mkdir /www && echo {text} >/www/index.html && exec httpd -f -vv -p 8080 -h /www")
 }
 
 /// Creates an object as kubectl would from a file.

@@ -93,16 +93,15 @@ async fn a_daemon_set_sees_the_processes_of_its_node_and_no_other() {
         let agent = kubectl(cluster, &selector).trim().to_owned();
         let processes = shell_says(cluster, &agent, "ps -o pid,args");
         assert!(processes.contains("kubelet") && processes.contains("containerd"), "{agent}: {processes}");
-        let seen: Vec<u8> =
-            (1..=NODES).filter(|victim| processes.contains(&format!("sleep 1000{victim}"))).collect();
+        let process = |victim: u8| {
+            let mut lines = processes.lines().map(|line| line.trim().split_once(' ').unwrap());
+            lines.find(|(_, line)| *line == format!("sleep 1000{victim}")).map(|(id, _)| id)
+        };
+        let seen: Vec<u8> = (1..=NODES).filter(|victim| process(*victim).is_some()).collect();
         assert_eq!(seen, [node], "{agent}: {processes}");
         // A pod is found by the names that the kubelet gives control groups.
         let victim = kubectl(cluster, &format!("get pod victim{node} -o jsonpath={{.metadata.uid}}"));
-        let groups = shell_says(
-            cluster,
-            &agent,
-            &format!("cat /proc/$(pgrep -f 'sleep 1000{node}$' | head -n 1)/cgroup"),
-        );
+        let groups = shell_says(cluster, &agent, &format!("cat /proc/{}/cgroup", process(node).unwrap()));
         assert!(groups.contains(&format!("/kubepods/besteffort/pod{victim}/")), "{groups}");
         // Its folder on the node is the node's alone.
         shell_says(
@@ -173,21 +172,28 @@ async fn a_probe_that_fails_takes_a_pod_out_of_service_and_restarts_it() {
 }
 
 #[tokio::test]
-async fn an_image_of_ones_own_runs_on_every_node() {
+async fn an_image_of_ones_own_runs_on_every_node_and_asks_the_api_server() {
     let cluster = cluster().await;
     let folder = tempfile::tempdir().unwrap();
     let (path, name) = (folder.path().join("own.tar"), "squall.test/own:2");
-    let program = std::path::Path::new("/bin/busybox");
-    archive(&path, name, &["/own/echo", "it is ours"], &[(program, "/own/echo")]).unwrap();
+    let kubectl_program = cluster.kubectl().get_program().to_owned();
+    let start = ["/own/kubectl", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"];
+    archive(&path, name, &start, &[(kubectl_program.as_ref(), "/own/kubectl")]).unwrap();
     cluster.import(&path).unwrap();
     for node in 1..=NODES {
         let mut own = pod(&format!("own{node}"), node, "");
         own["spec"]["containers"] = json!([{ "name": "main", "image": name, "imagePullPolicy": "Never" }]);
         own["spec"]["restartPolicy"] = json!("Never");
         apply(cluster, &own);
-        let wait = format!("wait --for=jsonpath={{.status.phase}}=Succeeded --timeout=60s pod/own{node}");
-        kubectl(cluster, &wait);
-        assert_eq!(kubectl(cluster, &format!("logs own{node}")), "it is ours\n");
+    }
+    for node in 1..=NODES {
+        let phase = || kubectl(cluster, &format!("get pod own{node} -o jsonpath={{.status.phase}}"));
+        eventually("it ends", || ["Succeeded", "Failed"].contains(&phase().as_str()));
+        let said = kubectl(cluster, &format!("logs own{node}"));
+        assert_eq!(
+            said, "system:serviceaccount:default:default",
+            "by way of its Service and with the account of its pod"
+        );
     }
 }
 
