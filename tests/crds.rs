@@ -3,6 +3,7 @@
 //! After a change of the types run `cargo xtask crds` and read the difference.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -93,7 +94,7 @@ fn every_bound_is_documented() {
     for kind in custom_kinds() {
         let mut found = BTreeMap::new();
         all_bounds(&kind.schema()["properties"]["spec"], "spec", &mut found);
-        text += &format!("\n## {}\n\n| field | bound |\n|---|---|\n", kind.kind);
+        write!(text, "\n## {}\n\n| field | bound |\n|---|---|\n", kind.kind).unwrap();
         text.extend(found.iter().map(|(path, bound)| format!("| `{path}` | {bound} |\n")));
         assert!(!found.is_empty(), "{}", kind.kind);
     }
