@@ -1,5 +1,5 @@
 //! A `kube::Client` over HTTPS. Built here from kube's parts, since credentials, proxies and retries are our own
-//! ([ADR 15](../../docs/adr/0015-our-own-transport.md)).
+//! ([ADR 16](../../docs/adr/0016-our-own-transport.md)).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -14,27 +14,32 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use test_cluster::Cluster;
+use test_cluster::{Cluster, Shape};
 
-const USAGE: &str = "Usage: cargo xtask cluster up | down [--name NAME]";
+const USAGE: &str = "Usage: cargo xtask cluster up [--nodes N] [--name NAME] | down [--name NAME]";
 
 /// How long the processes of a cluster may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let (order, name) = match arguments.as_slice() {
-        [order] => (*order, "default"),
-        [order, "--name", name] => (*order, *name),
-        _ => bail!("{USAGE}"),
-    };
+    let mut arguments = arguments.iter().map(String::as_str);
+    let order = arguments.next().context(USAGE)?;
+    let (mut name, mut shape) = ("default", Shape::default());
+    while let Some(option) = arguments.next() {
+        let value = arguments.next().context(USAGE)?;
+        match option {
+            "--name" => name = value,
+            "--nodes" if order != "down" => shape.nodes = value.parse().context("a number of nodes")?,
+            _ => bail!("{USAGE}"),
+        }
+    }
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     ensure!(!name.is_empty() && name.len() <= 20 && name.chars().all(plain), "a name has a-z and 0-9 only");
     let place = Place::of(name)?;
     match order {
-        "up" => up(&place, name),
-        "hold" => hold(&place),
+        "up" => up(&place, name, shape),
+        "hold" => hold(&place, shape),
         "down" => down(&place),
         _ => bail!("{USAGE}"),
     }
@@ -73,29 +78,28 @@ impl Place {
 
     /// Removes what a cluster left that could not do so itself.
     fn clear(&self) -> anyhow::Result<()> {
-        for path in [&self.folder, &self.holder] {
-            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            if let Err(error) = gone
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        let gone = test_cluster::clear(&self.folder);
+        gone.with_context(|| format!("cannot remove {}", self.folder.display()))?;
+        match fs::remove_file(&self.holder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", self.holder.display()))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-fn up(place: &Place, name: &str) -> anyhow::Result<()> {
+fn up(place: &Place, name: &str, shape: Shape) -> anyhow::Result<()> {
     if place.held_by()?.is_some() {
         say(&format!("it is up already\n{}", usage_of(&place.folder)));
         return Ok(());
     }
     place.clear()?;
     // What is built is built here, where it can be seen.
-    let programs = test_cluster::programs()?;
+    let programs = test_cluster::programs(shape)?;
     let start = Instant::now();
     let mut holder = command(&std::env::current_exe()?)
-        .args(["hold", "--name", name])
+        .args(["hold", "--name", name, "--nodes", &shape.nodes.to_string()])
         .env(test_cluster::PROGRAMS, programs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -113,7 +117,7 @@ fn usage_of(folder: &Path) -> String {
 }
 
 /// Owns the cluster until this process is ended, in whatever way.
-fn hold(place: &Place) -> anyhow::Result<()> {
+fn hold(place: &Place, shape: Shape) -> anyhow::Result<()> {
     // Away from the terminal: what ends a shell's jobs is not to end the cluster.
     nix::unistd::setsid().context("cannot leave the session")?;
     let mut holder = File::options().create(true).truncate(false).write(true).open(&place.holder)?;
@@ -122,8 +126,11 @@ fn hold(place: &Place) -> anyhow::Result<()> {
     writeln!(holder, "{}", std::process::id())?;
     DirBuilder::new().mode(0o700).create(&place.folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone()))?;
+    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), shape))?;
     say("ready");
+    // From here on it has nothing to say, and whoever waits for the end of `up`'s output is not to wait for it.
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stderr(&nowhere).context("cannot leave the terminal")?;
     cluster.wait()?;
     drop(cluster);
     place.clear()
