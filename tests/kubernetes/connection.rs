@@ -325,7 +325,6 @@ async fn in_a_pod(home: &Home, url: &http::Uri, words: &str) -> tokio::process::
     let command = command.as_std_mut();
     let environment: Vec<_> =
         command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    #[expect(clippy::disallowed_methods, reason = "the program under test is a child")]
     let mut unshare = tokio::process::Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
