@@ -19,16 +19,14 @@ struct Face {
     columns: &'static [(&'static str, &'static str, &'static str)],
 }
 
-/// What is shown of an experiment, whatever its kind. A column of type `date` tells how long ago that was: the time that
-/// an experiment has left is its duration without what was used before and what it runs already.
+/// What is shown of an experiment, whatever its kind.
 const EXPERIMENT: &[(&str, &str, &str)] = &[
     ("Action", "string", ".spec.action"),
-    ("Injected", "integer", ".status.experiment.targets.injected"),
-    ("Targets", "integer", ".status.experiment.targets.selected"),
+    ("Injected", "string", ".status.experiment.injected"),
     ("Phase", "string", ".status.experiment.desiredPhase"),
     ("Ended", "string", ".status.experiment.ended"),
     ("Duration", "string", ".spec.duration"),
-    ("Running", "date", ".status.experiment.clock.runningSince"),
+    ("Remaining", "string", ".status.experiment.remaining"),
 ];
 
 const FACES: &[Face] = &[

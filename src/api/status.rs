@@ -75,6 +75,12 @@ pub struct ExperimentStatus {
     /// Counts over all targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetCounts>,
+    /// On how many of its targets the fault is, as `3/5`: kubectl's columns show one field each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
+    /// What is left of its duration: `until 2026-01-01T00:00:00Z` while it runs, how long while it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<String>,
     /// Why the experiment is over, once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,

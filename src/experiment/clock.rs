@@ -65,6 +65,20 @@ pub(super) fn stopped(clock: &Clock, now: Timestamp) -> Clock {
     }
 }
 
+/// What is left of the duration, for people: until when, or how long while it stands still.
+pub(super) fn remaining(input: &Input<'_>, clock: Option<&Clock>) -> Option<String> {
+    let Input { chaos, now, .. } = input;
+    let left = chaos.duration()?.saturating_sub(clock.map(|clock| used(clock, *now)).unwrap_or_default());
+    let until = |end: Timestamp| format!("until {}", end.strftime("%Y-%m-%dT%H:%M:%SZ"));
+    if let Some(end) = fixed_end(*chaos) {
+        return Some(until(end));
+    }
+    match clock {
+        Some(Clock { running_since: Some(_), .. }) => Some(until(after(*now, left))),
+        _ => Some(text(left)),
+    }
+}
+
 /// What the Injection of this node should say. What a run has used up of its time is carried over from
 /// `current`; without one, from the experiment as a whole.
 pub(super) fn spec_for(

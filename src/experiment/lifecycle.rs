@@ -414,6 +414,7 @@ fn stop(input: &Input<'_>, ended: Option<String>, problems: &[Problem], not_supp
         targets: (targets.len() >= known).then_some(&targets[..]),
         following,
         clock,
+        remaining: None,
         beyond: None,
     };
     let mut actions = Vec::new();
@@ -451,6 +452,7 @@ fn wait(input: &Input<'_>, message: Option<(&'static str, String)>) -> Vec<Actio
     let targets = status::seen(input.injections.iter().map(|injection| (&**injection, None)));
     let paused = input.chaos.is_paused();
     let old = input.chaos.status().cloned().unwrap_or_default();
+    let clock = clock::tick(input, &[]);
     let decided = Decided {
         generation: input.chaos.metadata().generation,
         phase: if paused { DesiredPhase::Stop } else { DesiredPhase::Run },
@@ -461,7 +463,8 @@ fn wait(input: &Input<'_>, message: Option<(&'static str, String)>) -> Vec<Actio
         not_supported: false,
         targets: Some(&targets),
         following: old.experiment.following.clone(),
-        clock: clock::tick(input, &[]),
+        remaining: clock::remaining(input, clock.as_ref()),
+        clock,
         beyond: None,
     };
     write_status(&old, &decided, &mut actions);
@@ -526,6 +529,7 @@ fn run(input: &Input<'_>, plan: &BTreeMap<String, NodePlan>, followed: &Followed
         not_supported: false,
         targets: Some(&targets),
         following: Some(followed.record.clone()),
+        remaining: clock::remaining(input, clock.as_ref()),
         clock,
         beyond: Some(followed.beyond),
     };

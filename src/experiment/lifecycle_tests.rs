@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::fixtures::{changed_pod, chaos, merge, node, pod, start, world, world_of};
 use super::*;
-use crate::api::{InjectionStatus, NetworkChaos, PAUSE_ANNOTATION, TargetPhase, TargetStatus};
+use crate::api::{
+    ExperimentStatus, InjectionStatus, NetworkChaos, PAUSE_ANNOTATION, TargetPhase, TargetStatus,
+};
 
 /// An API server that obeys, and daemons that do what they are told.
 struct Cluster {
@@ -253,11 +255,18 @@ fn from_creation_to_the_end_of_its_time() {
     let spec = &cluster.on("n1").spec;
     assert_eq!((spec.run, spec.remaining.as_deref(), spec.lease.as_str()), (1, Some("1m0s"), "30s"));
     assert_eq!(spec.not_after.0, start() + SignedDuration::from_secs(3660));
+    let shown = |cluster: &Cluster| {
+        let ExperimentStatus { injected, remaining, .. } = cluster.status().experiment;
+        (injected.unwrap(), remaining)
+    };
+    assert_eq!(shown(&cluster), ("0/3".to_owned(), Some("1m0s".to_owned())), "no fault is there yet");
     cluster.work();
     assert!(cluster.status().is(ConditionKind::AllInjected));
+    assert_eq!(shown(&cluster), ("3/3".to_owned(), Some("until 2026-01-01T00:01:00Z".to_owned())));
     cluster.wait(59);
     cluster.work();
     assert!(cluster.status().experiment.ended.is_none());
+    assert_eq!(shown(&cluster).1.as_deref(), Some("until 2026-01-01T00:01:00Z"));
     cluster.wait(1);
     cluster.work();
     let status = cluster.status();
@@ -266,6 +275,7 @@ fn from_creation_to_the_end_of_its_time() {
     assert!(status.is(ConditionKind::AllRecovered) && !status.is(ConditionKind::AllInjected));
     assert!(cluster.injections.is_empty());
     assert_eq!(status.experiment.container_records.len(), 3, "the records outlive the Injections");
+    assert_eq!(shown(&cluster), ("0/3".to_owned(), None));
     assert_eq!(cluster.events, ["Started", "Applied", "TimeUp", "Recovered"]);
     cluster.wait(3600);
     cluster.work();
@@ -529,6 +539,7 @@ fn pause_keeps_the_time_that_is_left() {
     let status = cluster.status();
     assert!(status.is(ConditionKind::Paused) && status.is(ConditionKind::AllRecovered));
     assert_eq!(status.experiment.desired_phase, Some(DesiredPhase::Stop));
+    assert_eq!(status.experiment.remaining.as_deref(), Some("40s"));
     cluster.wait(1000);
     cluster.work();
     assert!(cluster.status().experiment.ended.is_none(), "time stands still");
@@ -537,6 +548,9 @@ fn pause_keeps_the_time_that_is_left() {
     let spec = &cluster.on("n1").spec;
     assert_eq!((spec.run, spec.remaining.as_deref()), (2, Some("40s")));
     assert!(cluster.status().is(ConditionKind::AllInjected));
+    let until =
+        format!("until {}", (cluster.now + SignedDuration::from_secs(40)).strftime("%Y-%m-%dT%H:%M:%SZ"));
+    assert_eq!(cluster.status().experiment.remaining, Some(until));
     cluster.wait(39);
     cluster.work();
     assert!(cluster.status().experiment.ended.is_none());

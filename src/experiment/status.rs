@@ -97,6 +97,8 @@ pub struct Decided<'a> {
     pub following: Option<Following>,
     /// The time that was used.
     pub clock: Option<Clock>,
+    /// What is left of the duration, for people.
+    pub remaining: Option<String>,
     /// How many more pods match than were confirmed; `None` leaves what was said before.
     pub beyond: Option<u32>,
 }
@@ -122,23 +124,20 @@ pub fn seen<'a>(injections: impl Iterator<Item = (&'a Injection, Option<String>)
 
 /// The status to write.
 pub fn compute(old: &ChaosStatus, decided: &Decided<'_>) -> ChaosStatus {
-    let experiment = match decided.targets {
-        Some(targets) => ExperimentStatus {
-            desired_phase: Some(decided.phase),
-            container_records: records(targets),
-            targets: Some(counts(targets)),
-            ended: decided.ended.clone(),
-            following: decided.following.clone(),
-            clock: decided.clock.clone(),
-        },
-        None => ExperimentStatus {
-            desired_phase: Some(decided.phase),
-            ended: decided.ended.clone(),
-            following: decided.following.clone(),
-            clock: decided.clock.clone(),
-            ..old.experiment.clone()
-        },
+    let mut experiment = ExperimentStatus {
+        desired_phase: Some(decided.phase),
+        ended: decided.ended.clone(),
+        following: decided.following.clone(),
+        clock: decided.clock.clone(),
+        remaining: decided.remaining.clone(),
+        ..old.experiment.clone()
     };
+    if let Some(targets) = decided.targets {
+        let counts = counts(targets);
+        experiment.container_records = records(targets);
+        experiment.injected = Some(format!("{}/{}", counts.injected, counts.selected));
+        experiment.targets = Some(counts);
+    }
     ChaosStatus { conditions: conditions(old, decided), experiment, observed_generation: decided.generation }
 }
 

@@ -36,6 +36,7 @@ fn decided(targets: &[Seen]) -> Decided<'_> {
         targets: Some(targets),
         following: None,
         clock: None,
+        remaining: None,
         beyond: None,
     }
 }
@@ -97,6 +98,7 @@ fn records_keep_the_shape_that_scripts_read() {
                             "timestamp": "2026-01-01T00:00:00Z"}]},
                 ],
                 "targets": {"selected": 3, "injected": 1, "recovered": 0, "failed": 1},
+                "injected": "1/3",
             },
             "observedGeneration": 1,
         })

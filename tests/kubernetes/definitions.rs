@@ -80,16 +80,16 @@ async fn kubectl_shows_how_far_an_experiment_is() {
     object.metadata = ObjectMeta { name: Some("shown".into()), ..ObjectMeta::default() };
     experiments.create(&PostParams::default(), &object).await.unwrap();
     let status = json!({ "status": { "experiment": {
-        "desiredPhase": "Run", "targets": { "selected": 5, "injected": 3, "recovered": 0, "failed": 0 },
-        "clock": { "used": "0s", "runningSince": "2026-01-01T00:00:00Z" },
+        "desiredPhase": "Run", "injected": "3/5", "remaining": "until 2026-01-01T01:00:00Z",
     } } });
     experiments.patch_status("shown", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     let path = "/apis/chaos-mesh.org/v1alpha1/namespaces/kube-public/networkchaos";
     let (columns, cells) = table(&client, path).await;
-    let expected = ["Name", "Action", "Injected", "Targets", "Phase", "Ended", "Duration", "Running", "Age"];
+    let expected = ["Name", "Action", "Injected", "Phase", "Ended", "Duration", "Remaining", "Age"];
     assert_eq!(columns, expected);
-    assert_eq!(cells[..5], [json!("shown"), json!("partition"), json!(3), json!(5), json!("Run")]);
-    assert_eq!(cells[6], json!("1h"));
+    let texts = ["shown", "partition", "3/5", "Run"].map(|text| json!(text));
+    assert_eq!(cells[..4], texts);
+    assert_eq!(cells[5..7], [json!("1h"), json!("until 2026-01-01T01:00:00Z")]);
 }
 
 #[tokio::test]

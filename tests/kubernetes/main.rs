@@ -14,18 +14,28 @@
 
 #[path = "../api_contract/cases/mod.rs"]
 mod cases;
+mod connection;
 mod contract;
 mod definitions;
 #[path = "../fleet/mod.rs"]
 mod fleet;
 mod install;
+mod installed;
 mod life;
 #[path = "../manifest_table/mod.rs"]
 mod manifest_table;
 mod manifests;
+mod outage;
+mod program;
+#[path = "../pty/mod.rs"]
+#[expect(dead_code, reason = "shared with tests of the terminal itself")]
+mod pty;
+mod rights;
 mod scale;
 #[path = "../api_contract/step.rs"]
 mod step;
+
+use std::time::Duration;
 
 use kube::Client;
 use test_cluster::Cluster;
@@ -46,4 +56,13 @@ async fn client_with_crds() -> Client {
     let client = cluster().await.client("default").await.unwrap();
     INSTALLED.get_or_init(|| install::squalls(&client)).await;
     client
+}
+
+/// Waits until it is so; `what` says what is wrong where it never is.
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

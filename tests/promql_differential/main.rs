@@ -7,7 +7,6 @@
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
     reason = "what is drawn is small"
 )]
 #![expect(
@@ -18,6 +17,7 @@
 mod draw;
 mod hour;
 mod prometheus;
+mod recording;
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The servers of a control plane: their files and their command lines.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 use super::ClusterError;
@@ -23,46 +23,56 @@ const MEMORY: [(&str, u32); 4] =
 /// Most that etcd stores, in bytes.
 const ETCD_QUOTA: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Writes certificates, kubeconfigs and the commands of all servers into a folder. The API server will listen on a port of
-/// 127.0.0.1 that somebody else reserved.
-pub(crate) fn write(folder: &Path, programs: &Path, port: u16) -> Result<(), ClusterError> {
+/// Writes certificates, kubeconfigs and the commands of all servers into a folder. The API server will listen on an address
+/// that somebody else reserved. Gives the authority that signed for all of them.
+pub(crate) fn write(
+    folder: &Path,
+    programs: &Path,
+    address: SocketAddrV4,
+) -> Result<Authority, ClusterError> {
     for name in ["servers", "log"] {
         let path = folder.join(name);
         fs::create_dir(&path).map_err(|source| ClusterError::write(&path, source))?;
     }
-    certificates(folder, port)?;
+    let authority = certificates(folder, address)?;
     let files = |name: &str| folder.join(name).display().to_string();
     let servers = [
         (ETCD, etcd(&files)),
-        (API_SERVER, api_server(&files, port)),
+        (API_SERVER, api_server(&files, address)),
         (CONTROLLER_MANAGER, controller_manager(&files)),
         (SCHEDULER, scheduler(&files)),
     ];
     for (name, arguments) in servers {
         let memory = MEMORY.iter().find(|(of, _)| *of == name).map_or(512, |(_, memory)| *memory);
-        let mut command = format!("env\0GOMEMLIMIT={memory}MiB\0").into_bytes();
-        command.extend_from_slice(programs.join(name).as_os_str().as_bytes());
-        for argument in arguments {
-            command.push(0);
-            command.extend_from_slice(argument.as_bytes());
-        }
-        command.push(0);
-        let path = folder.join("servers").join(name);
-        fs::write(&path, command).map_err(|source| ClusterError::write(&path, source))?;
+        let program = programs.join(name).display().to_string();
+        let mut command = vec!["env".to_owned(), format!("GOMEMLIMIT={memory}MiB"), program];
+        command.extend(arguments);
+        write_server(folder, name, &command)?;
     }
-    Ok(())
+    Ok(authority)
 }
 
-fn certificates(folder: &Path, port: u16) -> Result<(), ClusterError> {
+/// Writes the command that the supervisor runs for a server.
+pub(crate) fn write_server(folder: &Path, name: &str, command: &[String]) -> Result<(), ClusterError> {
+    let path = folder.join("servers").join(name);
+    fs::write(&path, command.join("\0") + "\0").map_err(|source| ClusterError::write(&path, source))
+}
+
+/// Where clients find the API server.
+pub(crate) fn url(address: SocketAddrV4) -> String {
+    format!("https://{address}")
+}
+
+fn certificates(folder: &Path, address: SocketAddrV4) -> Result<Authority, ClusterError> {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|source| ClusterError::write(&path, source))
     };
-    let url = format!("https://127.0.0.1:{port}");
+    let (url, host) = (url(address), address.ip().to_string());
     let authority = Authority::new()?;
     write("ca.crt", &authority.certificate)?;
     write("ca.key", &authority.key)?;
-    let addresses = ["localhost", "127.0.0.1", "kubernetes.default.svc", SERVICE];
+    let addresses = ["localhost", "127.0.0.1", "kubernetes.default.svc", SERVICE, &host];
     for (name, user, group, addresses) in [
         ("api", "kube-apiserver", None, addresses.as_slice()),
         ("front", "front-proxy-client", None, &[]),
@@ -82,7 +92,8 @@ fn certificates(folder: &Path, port: u16) -> Result<(), ClusterError> {
     }
     let (private, public) = signing_keys()?;
     write("accounts.key", &private)?;
-    write("accounts.pub", &public)
+    write("accounts.pub", &public)?;
+    Ok(authority)
 }
 
 /// Without a port: only who may read the folder reaches the data.
@@ -102,9 +113,17 @@ fn etcd(file: &impl Fn(&str) -> String) -> Vec<String> {
     ]
 }
 
-fn api_server(file: &impl Fn(&str) -> String, port: u16) -> Vec<String> {
-    let mut arguments =
-        vec![format!("--secure-port={port}"), format!("--etcd-servers=unix://{}", file("etcd.sock"))];
+fn api_server(file: &impl Fn(&str) -> String, address: SocketAddrV4) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--bind-address={}", address.ip()),
+        format!("--advertise-address={}", address.ip()),
+        format!("--secure-port={}", address.port()),
+        format!("--etcd-servers=unix://{}", file("etcd.sock")),
+    ];
+    if address.ip().is_loopback() {
+        // No Service may have a loopback address for an endpoint.
+        arguments.push("--endpoint-reconciler-type=none".to_owned());
+    }
     let files = [
         ("tls-cert-file", "api.crt"),
         ("tls-private-key-file", "api.key"),
@@ -119,12 +138,8 @@ fn api_server(file: &impl Fn(&str) -> String, port: u16) -> Vec<String> {
     ];
     arguments.extend(files.map(|(option, name)| format!("--{option}={}", file(name))));
     let fixed = [
-        "--bind-address=127.0.0.1",
         // The port is reserved by a socket that is bound to it, too.
         "--permit-port-sharing=true",
-        "--advertise-address=127.0.0.1",
-        // No Service may have a loopback address for an endpoint.
-        "--endpoint-reconciler-type=none",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
@@ -153,6 +168,8 @@ fn controller_manager(file: &impl Fn(&str) -> String) -> Vec<String> {
         arguments.push(format!("--{option}={}", file(name)));
     }
     arguments.push("--use-service-account-credentials=true".to_owned());
+    // It makes that folder, by default on the host.
+    arguments.push(format!("--flex-volume-plugin-dir={}", file("volume-plugins")));
     arguments
 }
 

@@ -40,8 +40,8 @@ const PARALLEL: usize = 32;
 /// Addresses of pods on a node: the last byte of an address, without those of the network and of everybody.
 const ADDRESSES: std::ops::RangeInclusive<u8> = 1..=254;
 
-/// Networks that pods can have, 10.128.0.0/24 to 10.255.255.0/24: most nodes that there can be.
-const MOST: usize = 128 * 256;
+/// Networks that pods can have, 10.0.0.0/24 to 10.63.255.0/24: most nodes that there can be.
+const MOST: usize = 64 * 256;
 
 /// Nodes that are alive as long as this is not dropped. Their objects, and those of their pods, stay.
 pub struct FakeNodes {
@@ -136,9 +136,9 @@ fn refused(operation: &str, kind: &str, error: kube::Error) -> ClusterError {
     ClusterError::Api { what: format!("{operation} a {kind}"), source: Box::new(error) }
 }
 
-/// The first three bytes of the addresses of a node's pods, where no Service has one.
+/// The first three bytes of the addresses of a node's pods, where neither Services nor real nodes have one.
 fn network(node: usize) -> String {
-    format!("10.{}.{}", 128 + node / 256, node % 256)
+    format!("10.{}.{}", node / 256, node % 256)
 }
 
 /// As a kubelet registers it.

@@ -14,10 +14,10 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use test_cluster::{Cluster, FakeNodes};
+use test_cluster::{Cluster, FakeNodes, Shape};
 
 const USAGE: &str = "\
-Usage: cargo xtask cluster up [--name NAME] [--fake-nodes N] [--fake-pods M]
+Usage: cargo xtask cluster up [--nodes N] [--vm M] [--fake-nodes N] [--fake-pods M] [--name NAME]
        cargo xtask cluster down [--name NAME]";
 
 /// Where the pods of fake nodes are made.
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::of(arguments)?;
     let place = Place::of(&options.name)?;
     match order.as_str() {
-        "up" => up(&place, arguments),
+        "up" => up(&place, &options, arguments),
         "hold" => hold(&place, &options),
         "down" => down(&place),
         _ => bail!("{USAGE}"),
@@ -42,18 +42,22 @@ fn main() -> anyhow::Result<()> {
 /// What a cluster is to be like.
 struct Options {
     name: String,
+    shape: Shape,
     fake_nodes: usize,
     fake_pods: usize,
 }
 
 impl Options {
     fn of(arguments: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { name: "default".to_owned(), fake_nodes: 0, fake_pods: 0 };
+        let mut options =
+            Self { name: "default".to_owned(), shape: Shape::default(), fake_nodes: 0, fake_pods: 0 };
         for pair in arguments.chunks(2) {
             let [option, value] = pair else { bail!("{USAGE}") };
             let number = || value.parse().with_context(|| format!("{option} wants a number"));
             match option.as_str() {
                 "--name" => options.name.clone_from(value),
+                "--nodes" => options.shape.nodes = value.parse().context("a number of nodes")?,
+                "--vm" => options.shape.machines = value.parse().context("a number of machines")?,
                 "--fake-nodes" => options.fake_nodes = number()?,
                 "--fake-pods" => options.fake_pods = number()?,
                 _ => bail!("{USAGE}"),
@@ -103,30 +107,33 @@ impl Place {
 
     /// Removes what a cluster left that could not do so itself.
     fn clear(&self) -> anyhow::Result<()> {
-        for path in [&self.folder, &self.holder] {
-            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            if let Err(error) = gone
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        let gone = test_cluster::clear(&self.folder);
+        gone.with_context(|| format!("cannot remove {}", self.folder.display()))?;
+        match fs::remove_file(&self.holder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", self.holder.display()))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-fn up(place: &Place, options: &[String]) -> anyhow::Result<()> {
+fn up(place: &Place, options: &Options, arguments: &[String]) -> anyhow::Result<()> {
     if place.held_by()?.is_some() {
         say(&format!("it is up already\n{}", usage_of(&place.folder)));
         return Ok(());
     }
     place.clear()?;
     // What is built is built here, where it can be seen.
-    let programs = test_cluster::programs()?;
+    let programs = test_cluster::programs(options.shape)?;
+    let mut holder = command(&std::env::current_exe()?);
+    if options.shape.machines > 0 {
+        holder.env(test_cluster::MACHINE_IMAGE, test_cluster::machine_image(&programs)?);
+    }
     let start = Instant::now();
-    let mut holder = command(&std::env::current_exe()?)
+    let mut holder = holder
         .arg("hold")
-        .args(options)
+        .args(arguments)
         .env(test_cluster::PROGRAMS, programs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -153,12 +160,15 @@ fn hold(place: &Place, options: &Options) -> anyhow::Result<()> {
     writeln!(holder, "{}", std::process::id())?;
     DirBuilder::new().mode(0o700).create(&place.folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone()))?;
+    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), options.shape))?;
     let ended = runtime.block_on(async {
         let nodes = FakeNodes::start(cluster.client("default").await?, options.fake_nodes).await?;
         nodes.pods(FAKE_NAMESPACE, options.fake_pods).await?;
         say("ready");
-        // The nodes live while somebody waits here.
+        // From here on it has nothing to say, and whoever waits for the end of `up`'s output is not to wait for it.
+        let nowhere = File::options().write(true).open("/dev/null")?;
+        nix::unistd::dup2_stderr(&nowhere).context("cannot leave the terminal")?;
+        // The fake nodes live while somebody waits here.
         let ended = tokio::task::spawn_blocking(move || cluster.wait().map(|()| cluster)).await?;
         drop(nodes);
         ended.map_err(anyhow::Error::from)

@@ -4,7 +4,11 @@
 //! end, by `kill -9` too, the pipe ends, the script with it, and the kernel kills the rest. If the script is killed, or
 //! unshare(1) around it, the kernel does the same. A parent-death signal on each server would not do: it follows the
 //! thread that started them, and a test's thread ends with the test.
+//!
+//! A cluster with nodes has a mount namespace besides, so that what is mounted and the names of network namespaces end
+//! with the processes, too. Control groups have no such end: the script removes them, and [`clear`] if it could not.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,6 +16,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use super::ClusterError;
 
 const SCRIPT: &str = include_str!("supervisor.sh");
+
+/// Defines how to remove the control groups that the file `cgroup` of a folder names.
+const REMOVE_GROUPS: &str = include_str!("cgroups.sh");
 
 /// The first process of the namespace, and the orders to it. Dropping it ends everything, and removes the folder.
 #[derive(Debug)]
@@ -23,15 +30,24 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts it over a folder, which becomes its own: `servers/NAME` holds the commands, `log/NAME` what they print.
-    pub(crate) fn start(folder: &Path) -> Result<Self, ClusterError> {
+    /// Starts it over a folder, which becomes its own: `servers/NAME` holds the commands, `log/NAME` what they print. With
+    /// `mounts` it has its own mount namespace, with an empty `/run`; only root can have that.
+    pub(crate) fn start(folder: &Path, mounts: bool) -> Result<Self, ClusterError> {
         let mut unshare = command("unshare");
         // Root needs no user namespace, and keeps its rights over devices and mounts without one.
         if !nix::unistd::geteuid().is_root() {
             unshare.args(["--user", "--map-root-user"]);
         }
-        unshare.args(["--pid", "--fork", "--kill-child=KILL", "--", "bash", "-c", SCRIPT, "supervisor"]);
-        unshare.arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if mounts {
+            unshare.args(["--mount", "--mount-proc"]);
+        }
+        let script = format!("{REMOVE_GROUPS}\n{SCRIPT}");
+        unshare.args(["--pid", "--fork", "--kill-child=KILL", "--", "bash", "-c", &script, "supervisor"]);
+        unshare
+            .arg(folder)
+            .arg(if mounts { "mounts" } else { "" })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let cannot =
             |source| ClusterError::Io { what: "start unshare (package util-linux)".to_owned(), source };
         let mut child = unshare.spawn().map_err(cannot)?;
@@ -56,6 +72,15 @@ impl Supervisor {
     /// Whether a server runs.
     pub(crate) fn runs(&mut self, server: &str) -> Result<bool, ClusterError> {
         Ok(self.order("list", "")?.split_whitespace().any(|name| name == server))
+    }
+
+    /// A command inside its process and mount namespaces, in the network namespace of the host: append the program.
+    /// Only with `mounts`.
+    pub(crate) fn enter(&self) -> Command {
+        let mut enter = command("nsenter");
+        enter.arg(format!("--pid=/proc/{}/ns/pid_for_children", self.id()));
+        enter.arg(format!("--mount=/proc/{}/ns/mnt", self.id())).arg("--").stdin(Stdio::null());
+        enter
     }
 
     /// Waits until somebody ended it.
@@ -91,6 +116,33 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Removes what a cluster left whose first process was killed: control groups, then the folder.
+pub fn clear(folder: &Path) -> std::io::Result<()> {
+    if folder.join("cgroup").exists() {
+        let script = format!("{REMOVE_GROUPS}\nremove_groups \"$1\"");
+        command("bash").args(["-c", &script, "clear"]).arg(folder).status()?;
+    }
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Runs a command to its end; an error has what it said.
+pub(crate) fn run(mut command: Command) -> Result<String, ClusterError> {
+    let what = || {
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        format!("run {} {}", command.get_program().display(), words.join(" "))
+    };
+    let (what, output) = (what(), command.stdin(Stdio::null()).output());
+    let output = output.map_err(|source| ClusterError::Io { what: what.clone(), source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(ClusterError::Command { what, said })
 }
 
 /// A tool, found on `PATH` unless a path is given.
