@@ -22,12 +22,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_cluster::{BUSYBOX, Cluster, Shape, node_name};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// How long a cluster may take for what takes seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 const NODES: u8 = 3;
+
+/// Held while a cluster starts: two at once take longer than one after the other.
+static STARTING: Mutex<()> = Mutex::const_new(());
 
 /// The common cluster.
 async fn cluster() -> &'static Cluster {
@@ -36,6 +39,7 @@ async fn cluster() -> &'static Cluster {
 }
 
 async fn started(nodes: u8) -> Cluster {
+    let _one = STARTING.lock().await;
     let start = Instant::now();
     let cluster = Cluster::start_as(Shape { nodes }).await.unwrap_or_else(|error| panic!("{error:?}"));
     println!("a control plane and {nodes} nodes, ready from nothing: {:.1} s", start.elapsed().as_secs_f64());
