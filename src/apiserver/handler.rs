@@ -15,7 +15,7 @@ use super::patch::Update;
 use super::request::{Page, Part, Query, Target, delete_options, json_body};
 use super::store::{Key, Object, Scope, Store, set_member};
 use super::write::Writer;
-use super::{ApiServer, Resource, StatusError, watch};
+use super::{ApiServer, Resource, StatusError, review, watch};
 
 /// Largest request body, as in the real server.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -47,6 +47,9 @@ impl ApiServer {
         if request.uri().path() == "/version" {
             let version = json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.0+squall" });
             return Ok(respond(StatusCode::OK, version.to_string()));
+        }
+        if let Some(review) = review::answer(request.method(), request.uri().path(), request.body()) {
+            return Ok(respond(StatusCode::CREATED, review?.to_string()));
         }
         let target = Target::parse(&self.0.config.resources, request.uri().path())?;
         if matches!(target.part, Part::Log | Part::Proxy(..)) {

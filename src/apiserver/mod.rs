@@ -3,7 +3,7 @@
 //! It serves what Squall's own code uses, with the codes, reasons and words of a real server, so that console, controller
 //! and daemon cannot tell which world they are in: list, get, watch (bookmarks, `Expired`, streaming lists), create,
 //! update, JSON patch and merge patch, delete, deletecollection, the status subresource, label and field selectors,
-//! optimistic concurrency, finalizers, graceful deletion of pods, pod log and pod proxy. `tests/api_contract` holds the
+//! optimistic concurrency, finalizers, graceful deletion of pods, pod log and pod proxy, and reviews of one's own rights. `tests/api_contract` holds the
 //! answers it shares with a kube-apiserver.
 //!
 //! Not served, and refused rather than imitated: server-side apply, strategic merge patch, YAML, CBOR, protobuf, tables,
@@ -14,6 +14,7 @@
 mod handler;
 mod patch;
 mod request;
+mod review;
 mod selectors;
 mod serve;
 mod status;

@@ -108,6 +108,19 @@ impl StatusError {
         Self::invalid_kind(&kind, name, causes).about(resource.group, resource.kind, name)
     }
 
+    /// 422 for a review that asks for nothing.
+    pub(super) fn invalid_review(what: &str) -> Self {
+        let cause = Cause {
+            field: "spec.resourceAttributes".to_owned(),
+            message: format!("Invalid value: null: {what}"),
+        };
+        Self::invalid_kind("SelfSubjectAccessReview.authorization.k8s.io", "", &[cause]).about(
+            "authorization.k8s.io",
+            "SelfSubjectAccessReview",
+            "",
+        )
+    }
+
     /// 422 for a parameter of a list or watch.
     pub(super) fn invalid_list_options(field: &str, message: &str) -> Self {
         let cause = Cause { field: field.to_owned(), message: message.to_owned() };

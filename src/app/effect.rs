@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::settings::Settings;
+use crate::report::Right;
 use crate::steady_state::board::Board;
 use crate::steady_state::discovery::Endpoint;
 
@@ -25,6 +26,8 @@ pub enum Effect {
     Cancel(Slot),
     /// Change something in the cluster.
     Do(Deed),
+    /// Ask the API server for these rights, and who we are.
+    Review(Vec<Right>),
     /// Measure this from now on, instead of what was measured before; nothing without it.
     Measure(Option<Box<Measurement>>),
     /// Put a text into the clipboard.
@@ -35,8 +38,8 @@ pub enum Effect {
     Save(Box<Settings>),
     /// Talk to another context of the kubeconfig.
     Connect(String),
-    /// Begin every watch anew.
-    Reconnect,
+    /// Begin every watch anew. Where not all namespaces may be listed, this one is.
+    Watch(Option<String>),
     /// Write the recording to a file.
     Dump,
     /// Give the terminal back to the shell.

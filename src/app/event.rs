@@ -8,9 +8,9 @@ use super::key::Key;
 use super::notice::Severity;
 use super::store::{Batch, Link, Topic};
 use super::world::World;
-use crate::report::Happening;
 use crate::report::Trouble;
 use crate::report::plan::Report;
+use crate::report::{Happening, Right};
 use crate::steady_state::frame::Frame;
 
 /// Something that happened.
@@ -70,6 +70,13 @@ pub enum Event {
         deed: Deed,
         /// What the API server made of it.
         outcome: Result<String, Trouble>,
+    },
+    /// The API server said what this user may do.
+    Reviewed {
+        /// Who that is, if it said so.
+        who: Option<String>,
+        /// What it said of each right; nothing where it did not answer.
+        answers: Vec<(Right, Option<bool>)>,
     },
     /// The application was measured.
     Measured(Box<Frame>),

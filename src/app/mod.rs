@@ -12,6 +12,7 @@
 //! * [`screens`] – what each screen remembers; [`questions`] – what is asked before something can harm.
 //! * [`editor`] – the text that is being edited, and what is worked out from it.
 //! * [`geometry`] – where things are on the screen, for the view and for scrolling and clicks.
+//! * [`rights`] – what the API server lets this user do.
 //! * [`recorder`] – what happened, to be looked at again.
 
 pub mod action;
@@ -31,6 +32,7 @@ pub mod notice;
 pub mod popup;
 pub mod questions;
 pub mod recorder;
+pub mod rights;
 pub mod screens;
 pub mod settings;
 pub mod state;

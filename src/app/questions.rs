@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::action::Action;
 use super::effect::Deed;
 use super::input::Input;
 use super::list::Row as _;
@@ -9,7 +10,7 @@ use super::popup::{Confirm, Line, Popup, Tone, Turning, Typed};
 use super::screens::experiments::reference;
 use super::state::State;
 use super::store::Experiment;
-use super::turn;
+use super::{rights, turn};
 use crate::report::Trouble;
 use crate::report::plan::{Conflict, Report, Verdict};
 
@@ -61,6 +62,9 @@ pub(super) fn about(state: &State, experiment: &Experiment, deed: Deed) -> Popup
         vec![Line::new(Tone::Heading, format!("{}, on {}:", overview.phase, counted(targets.len())))];
     lines.extend(named(&targets));
     lines.push(Line::new(Tone::Plain, effect));
+    if matches!(deed, Deed::Stop(_)) {
+        lines.extend(lacking(state, Action::Stop));
+    }
     // What is made worse for many is asked twice; what takes a fault away must never be hard to do.
     let typed = matches!(deed, Deed::Resume(_)).then_some(targets.len()).filter(|count| *count >= MANY);
     Popup::Confirm(Box::new(Confirm {
@@ -97,6 +101,18 @@ pub(super) fn turning(state: &State, experiment: &Experiment, steps: i32) -> Opt
     })))
 }
 
+/// That it will probably be refused, and what would change that.
+fn lacking(state: &State, action: Action) -> Vec<Line> {
+    let right = rights::missing(state, action);
+    let trouble = right.map(|right| state.rights.trouble(&right));
+    let lines = trouble.into_iter().flat_map(|Trouble { what, cure, .. }| {
+        let tried =
+            Line::new(Tone::Danger, format!("It will be refused: {what}. Enter tries it all the same."));
+        [Some(tried), cure.map(|cure| Line::new(Tone::Good, cure))]
+    });
+    lines.flatten().collect()
+}
+
 /// Undo everything?
 pub(super) fn halt(state: &State) -> Popup {
     let active = state.active();
@@ -130,6 +146,7 @@ pub(super) fn halt(state: &State) -> Popup {
              again by itself.",
         ));
     }
+    lines.extend(lacking(state, Action::Halt));
     Popup::Confirm(Box::new(Confirm {
         title: "Emergency stop?".to_owned(),
         targets: count,

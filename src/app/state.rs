@@ -11,6 +11,7 @@ use super::keymap::{Keymap, Scope};
 use super::measure::Measure;
 use super::notice::{Notices, Severity};
 use super::popup::Popup;
+use super::rights::Rights;
 use super::screens::cluster::{self, Cluster};
 use super::screens::errors::{self, Errors};
 use super::screens::experiments::{self, Experiments};
@@ -81,6 +82,8 @@ pub struct State {
     pub namespace: Option<String>,
     /// What is known of the cluster.
     pub data: Data,
+    /// What this user may do.
+    pub rights: Rights,
     /// Whether the lists stand still; since when.
     pub frozen: Option<Timestamp>,
     /// What is shown.
@@ -148,6 +151,7 @@ impl Default for State {
             read_only: false,
             namespace: None,
             data: Data::default(),
+            rights: Rights::default(),
             frozen: None,
             screen: Screen::default(),
             below: Vec::new(),

@@ -12,7 +12,7 @@ use super::state::State;
 use super::store::{Batch, Delta, Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
 use super::update;
 use crate::api::{Halt, HaltSpec};
-use crate::report::Trouble;
+use crate::report::{Right, Trouble};
 use crate::steady_state::dashboard::{Dashboard, Panel, Query, Scrape, Unit, Via};
 use crate::steady_state::frame::{Frame, Line, PanelFrame, Target};
 
@@ -20,8 +20,10 @@ use crate::steady_state::frame::{Frame, Line, PanelFrame, Target};
 pub struct Console {
     /// Its state.
     pub state: State,
-    /// What it asked for, oldest first.
+    /// What it asked for, oldest first, but for rights.
     pub effects: Vec<Effect>,
+    /// The rights that it asked for.
+    pub reviewed: Vec<Right>,
     now: Timestamp,
 }
 
@@ -111,7 +113,7 @@ impl Console {
     /// One that knows nothing yet.
     pub fn new() -> Self {
         let now = Timestamp::from_second(NOON).unwrap_or_default();
-        let mut console = Self { state: State::default(), effects: Vec::new(), now };
+        let mut console = Self { state: State::default(), effects: Vec::new(), reviewed: Vec::new(), now };
         "playground default".clone_into(&mut console.state.world.name);
         console.happen(Event::Resized { width: 80, height: 24 });
         console
@@ -149,8 +151,12 @@ impl Console {
 
     /// Something happens.
     pub fn happen(&mut self, event: Event) -> &mut Self {
-        let effects = update(&mut self.state, event, self.now);
-        self.effects.extend(effects);
+        for effect in update(&mut self.state, event, self.now) {
+            match effect {
+                Effect::Review(rights) => self.reviewed.extend(rights),
+                effect => self.effects.push(effect),
+            }
+        }
         self
     }
 

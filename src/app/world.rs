@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct World {
     /// What the user calls it: `playground default`, `context prod`.
     pub name: String,
+    /// The namespace that is shown first; all of them without one.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// Whether it ends with the console.
     pub ends_with_console: bool,
     /// Whether the kubeconfig has other contexts to choose.

@@ -57,6 +57,7 @@ impl Args {
     pub(super) async fn run(self, world: &WorldArgs) -> Result<Exit> {
         check_terminal()?;
         let world = World::find(world).await?;
+        world.log_in().await?;
         let role = if world.is_playground() { Role::Attached } else { Role::Guest };
         open(world, self.flags, role).await?;
         Ok(Exit::Success)
@@ -76,7 +77,7 @@ pub(crate) async fn open(world: World, flags: Flags, role: Role) -> Result<Endin
         owner: role == Role::Owner,
         client: world.client,
         world: world.name,
-        namespace: flags.namespace,
+        namespace: flags.namespace.or(world.own_namespace),
         read_only: flags.read_only,
         kubeconfig: world.kubeconfig,
         look: Look {

@@ -57,7 +57,9 @@ impl Args {
         loop {
             let read = log.read(&mut buffer).await.map_err(|error| {
                 // Not of our own output: a broken pipe here is an error.
-                Failure::message(error.to_string()).context("the log broke off")
+                let cure =
+                    format!("`squall logs -f --tail 20 {pod}` goes on when the API server answers again");
+                Failure::message(error.to_string()).context("the log broke off").cure(cure)
             })?;
             if read == 0 {
                 return Ok(Exit::Success);

@@ -16,10 +16,10 @@ use super::wait::Wait;
 use super::which::Which;
 use super::world::WorldArgs;
 use super::{Out, stop};
-use crate::api::{ChaosStatus, ConditionKind, Injection};
+use crate::api::{ChaosStatus, ConditionKind, Injection, SYSTEM_NAMESPACE};
 use crate::experiment::lifecycle;
-use crate::operations::{Target, follow, survey, turn};
-use crate::report::{Remaining, Stage, Turn, stage, status};
+use crate::operations::{Target, follow, rights, survey, turn};
+use crate::report::{Remaining, Right, Stage, Trouble, Turn, stage, status};
 
 /// How often the daemons' answers are looked at once the controller has said its word.
 const LOOK: Duration = Duration::from_millis(100);
@@ -98,14 +98,23 @@ impl Turn {
         out: &mut Out,
     ) -> Result<Reached> {
         let mut states = pin!(follow::object(target.api.clone(), &target.name));
-        let mut last = ChaosStatus::default();
+        let (mut last, mut away) = (ChaosStatus::default(), false);
         while let Ok(Some(state)) = timeout_at(deadline, states.next()).await {
             let object = match state {
                 Ok(Some(object)) if object.uid().as_deref() == Some(uid) => object,
                 Ok(_) => return Ok(Reached::Gone),
                 // The watch tries again by itself; the deadline ends it.
-                Err(_) => continue,
+                Err(error) => {
+                    if !std::mem::replace(&mut away, true) {
+                        let trouble = Trouble::watch(format!("watch {}", target.label()), error);
+                        out.say(&format!("the API server is out of reach, still trying: {trouble}"));
+                    }
+                    continue;
+                }
             };
+            if std::mem::take(&mut away) {
+                out.say("the API server answers again");
+            }
             last = status(&object);
             if let Stage::Recovered { reason, .. } = stage(&last) {
                 return Ok(Reached::Over(reason));
@@ -203,11 +212,14 @@ fn missing(status: &ChaosStatus) -> Vec<String> {
 /// Waits until the daemon of every node has answered to the pause itself: a status from before may say that
 /// nothing is there because it was not there yet. Who may not see the Injections has the controller's word.
 async fn answered(client: &Client, uid: &str) {
-    while let Ok(injections) = survey::injections(client, uid).await {
-        if injections.iter().all(is_away) {
-            return;
+    let list = Right::new("list", "squall.dev", "injections", Some(SYSTEM_NAMESPACE));
+    loop {
+        match survey::injections(client, uid).await {
+            Ok(injections) if injections.iter().all(is_away) => return,
+            Err(_) if rights::allowed(client, &list).await == Ok(false) => return,
+            // An API server that is away for a moment has said nothing.
+            Ok(_) | Err(_) => sleep(LOOK).await,
         }
-        sleep(LOOK).await;
     }
 }
 

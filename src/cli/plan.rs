@@ -42,11 +42,15 @@ impl Args {
     pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
         let objects = files::read(&self.file, out)?;
         let world = World::find(world).await?;
-        let cluster = survey::cluster(&world.client).await?;
+        let targets = objects
+            .iter()
+            .map(|object| Target::new(&world.client, object, self.namespace.as_deref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let namespaces = targets.iter().map(|target| target.namespace.clone()).collect();
+        let cluster = survey::cluster(&world.client, &namespaces).await?;
         let mut reports = Vec::new();
-        for object in &objects {
-            let target = Target::new(&world.client, object, self.namespace.as_deref())?;
-            let subject = survey::subject(&target, object).await?.ok_or_else(|| {
+        for (object, target) in objects.iter().zip(&targets) {
+            let subject = survey::subject(target, object).await?.ok_or_else(|| {
                 Failure::bad_input(format!("{}: not an experiment of this release", target.label()))
             })?;
             reports.push(report(&subject, &cluster));

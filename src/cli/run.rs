@@ -14,14 +14,14 @@ use super::signals::Interrupts;
 use super::world::{World, WorldArgs};
 use super::{Out, files, seconds, stop};
 use crate::api::GoDuration;
-use crate::operations::{Target, follow};
-use crate::report::{Progress, Stage, stage, status};
+use crate::operations::{Target, follow, rights};
+use crate::report::{Progress, Right, Stage, Trouble, stage, status};
 
 /// How long the controller may say nothing before the user is asked to look after it.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long the API server may be out of reach before the run gives up watching.
-const LOST: Duration = Duration::from_secs(30);
+const LOST: Duration = Duration::from_mins(2);
 
 /// Run one experiment and watch it until nothing of it is left
 ///
@@ -63,6 +63,11 @@ impl Args {
         let world = World::find(world).await?;
         world.announce(out);
         let target = Target::new(&world.client, object, self.namespace.as_deref())?;
+        // Whoever starts a fault must be able to end it.
+        let (group, plural) = (&target.kind.resource.group, &target.kind.resource.plural);
+        let delete = Right::new("delete", group, plural, Some(&target.namespace));
+        let what = format!("{} is not started: it could not be stopped again", target.label());
+        rights::demand(&world.client, &delete, &what).await?;
         // Before the experiment begins: from then on Ctrl-C must stop it.
         let interrupts = Interrupts::new()?;
         let started = target.start(object, self.timeout).await?;
@@ -79,6 +84,7 @@ impl Args {
             ending: None,
             over: None,
             lost: None,
+            stops_when_back: false,
             asked: false,
         };
         let result = run.watch(interrupts, out).await;
@@ -104,6 +110,8 @@ struct Run<'a> {
     over: Option<Instant>,
     /// Since when the API server is out of reach.
     lost: Option<Instant>,
+    /// The user wants it stopped, and the API server does not answer.
+    stops_when_back: bool,
     /// Whether the user was asked to look after the controller.
     asked: bool,
 }
@@ -121,7 +129,7 @@ impl Run<'_> {
                     Ok(Some(object)) if object.uid() == self.uid => self.seen(&object, out).await?,
                     Ok(_) => Some(self.gone(out)),
                     Err(error) => {
-                        self.unreachable(&error, out);
+                        self.unreachable(error, out);
                         None
                     }
                 },
@@ -134,7 +142,7 @@ impl Run<'_> {
     }
 
     async fn interrupted(&mut self, out: &mut Out) -> Result<Option<Exit>> {
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.stops_when_back {
             out.say(&format!(
                 "left alone: {} is still being undone; `squall get {} {} -n {}` shows it",
                 self.target.label(),
@@ -145,7 +153,11 @@ impl Run<'_> {
             return Ok(Some(Exit::NotRecovered));
         }
         out.say("stopping; Ctrl-C again leaves without waiting");
-        self.end(Exit::Aborted).await?;
+        if let Err(failure) = self.end(Exit::Aborted).await {
+            out.say(&failure.to_string());
+            out.say("it is stopped as soon as the API server answers");
+            (self.ending, self.stops_when_back) = (None, true);
+        }
         Ok(None)
     }
 
@@ -156,7 +168,7 @@ impl Run<'_> {
     }
 
     async fn seen(&mut self, object: &DynamicObject, out: &mut Out) -> Result<Option<Exit>> {
-        self.lost = None;
+        self.back(out);
         for line in self.progress.update(status(object)) {
             out.line(&line)?;
         }
@@ -208,10 +220,17 @@ impl Run<'_> {
         exit
     }
 
-    fn unreachable(&mut self, error: &kube::runtime::watcher::Error, out: &mut Out) {
+    fn back(&mut self, out: &mut Out) {
+        if self.lost.take().is_some() {
+            out.say("the API server answers again");
+        }
+    }
+
+    fn unreachable(&mut self, error: kube::runtime::watcher::Error, out: &mut Out) {
         if self.lost.is_none() {
             self.lost = Some(Instant::now());
-            out.say(&format!("the API server is out of reach, still trying: {error}"));
+            let trouble = Trouble::watch(format!("watch {}", self.target.label()), error);
+            out.say(&format!("the API server is out of reach, still trying: {trouble}"));
         }
     }
 
@@ -222,6 +241,10 @@ impl Run<'_> {
                 "the experiment goes on without this program; `squall get networkchaos` shows it when the server is back",
             ));
         }
+        if self.stops_when_back && self.lost.is_none() {
+            self.stops_when_back = self.end(Exit::Aborted).await.is_err();
+            self.ending = self.ending.filter(|_| !self.stops_when_back);
+        }
         let late = self.ending.map(|(_, by)| by).or_else(|| self.over.map(|since| since + self.timeout));
         if late.is_some_and(|by| now > by) {
             stop::report_left(self.target, out).await;
@@ -231,6 +254,10 @@ impl Run<'_> {
         if silent && !self.asked && now > self.started + SILENCE {
             self.asked = true;
             out.say("nothing has happened yet: is the controller running? `squall doctor` shows it");
+        }
+        if let Some(since) = self.lost {
+            out.live(&format!("no API server for {} s; still trying", since.elapsed().as_secs()))?;
+            return Ok(None);
         }
         let left = self
             .injected

@@ -13,7 +13,7 @@ use super::world::{World, WorldArgs};
 use super::{Out, which};
 use crate::api::{Injection, SYSTEM_NAMESPACE};
 use crate::operations::{Kind, Target, survey};
-use crate::report::{Overview, Remaining};
+use crate::report::{INSTALL, Overview, Remaining};
 
 /// Show all experiments, or one in depth
 ///
@@ -78,26 +78,33 @@ impl Args {
             injections.list(&ListParams::default()).await.map_or_else(|_| Vec::new(), |all| all.items);
         let now = Timestamp::now();
         let mut all = Vec::new();
+        let mut served = false;
         for kind in Kind::experiments() {
-            for object in list(client, &kind, self.namespace.as_deref()).await? {
+            let Some(objects) = list(client, &kind, self.namespace.as_deref()).await? else { continue };
+            served = true;
+            for object in objects {
                 let uid = object.metadata.uid.as_deref().unwrap_or_default();
                 let own = injections.iter().filter(|injection| injection.spec.experiment.uid == uid);
                 all.push(Overview::new(&kind.resource.kind, &object, Remaining::of(own, now)));
             }
+        }
+        if !served {
+            return Err(Failure::message("the API server has no kind of experiment").cure(INSTALL));
         }
         all.sort_by(|a, b| (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name)));
         Ok(all)
     }
 }
 
-/// The experiments of a kind; none of a kind that the API server does not have.
-async fn list(client: &Client, kind: &Kind, namespace: Option<&str>) -> Result<Vec<DynamicObject>> {
+/// The experiments of a kind; nothing if the API server does not have the kind.
+async fn list(client: &Client, kind: &Kind, namespace: Option<&str>) -> Result<Option<Vec<DynamicObject>>> {
     match kind.api(client, namespace).list(&ListParams::default()).await {
-        Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Ok(list) => Ok(Some(list.items)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => {
             let failure = Failure::api(format!("list {}", kind.resource.plural), &error);
-            Err(if namespace.is_none() {
+            let is_refused = matches!(&error, kube::Error::Api(status) if status.code == 403);
+            Err(if is_refused && namespace.is_none() {
                 failure.cure("name a namespace that you may read: -n NAME")
             } else {
                 failure

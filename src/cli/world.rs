@@ -1,15 +1,14 @@
 //! Which API server is meant: a playground on this machine, or a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 
 use super::Out;
 use super::exit::{Failure, Result};
-use crate::console::Kubeconfig as InUse;
-use crate::{client, paths};
+use crate::client::{self, Acting, Connection, Kubeconfig};
+use crate::paths;
 
 /// The socket of the API server for the controller and daemons inside a playground.
 const SOCKET_VARIABLE: &str = "SQUALL_API_SOCKET";
@@ -30,12 +29,24 @@ pub(crate) struct WorldArgs {
     /// Use this kubeconfig file
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Act as this user, which takes the right to impersonate
+    #[arg(long = "as", global = true, value_name = "USER", conflicts_with = "playground")]
+    acting: Option<String>,
+    /// Act as a member of this group; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "acting")]
+    groups: Vec<String>,
 }
 
 impl WorldArgs {
     /// Whether a flag names a cluster.
     pub(crate) const fn names_a_cluster(&self) -> bool {
         self.context.is_some() || self.kubeconfig.is_some()
+    }
+
+    /// The kubeconfig that is meant, if one is.
+    fn config(&self) -> Kubeconfig {
+        let acting = Acting { user: self.acting.clone(), groups: self.groups.clone() };
+        Kubeconfig { file: self.kubeconfig.clone(), acting }
     }
 
     /// The playground that a flag names.
@@ -50,8 +61,11 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// What the user calls it.
     pub(crate) name: String,
+    /// The namespace that its context names, if it names one.
+    pub(crate) own_namespace: Option<String>,
     /// The kubeconfig that it was found in, if it was.
-    pub(crate) kubeconfig: Option<InUse>,
+    pub(crate) kubeconfig: Option<Kubeconfig>,
+    connection: Option<Connection>,
     playground: bool,
 }
 
@@ -68,10 +82,7 @@ struct Surroundings {
 #[derive(Debug, PartialEq, Eq)]
 enum Choice {
     /// The kubeconfig that was named, that of KUBECONFIG, or the user's own.
-    Kubeconfig {
-        file: Option<PathBuf>,
-        context: Option<String>,
-    },
+    Kubeconfig,
     Playground(String),
     Socket(PathBuf),
     InCluster,
@@ -80,19 +91,22 @@ enum Choice {
 impl World {
     /// Finds the world that `args` and the surroundings mean.
     pub(crate) async fn find(args: &WorldArgs) -> Result<Self> {
-        match choose(args, Surroundings::read())? {
-            Choice::Kubeconfig { file, context } => Self::of_kubeconfig(file, context).await,
-            Choice::InCluster => {
-                let config = Config::incluster().map_err(|error| {
-                    Failure::new(error).context("cannot use the service account of this pod")
-                })?;
-                Self::of_config(config, "this cluster")
+        let choice = choose(args, Surroundings::read())?;
+        if args.acting.is_some() && choice != Choice::Kubeconfig {
+            return Err(Failure::bad_input("--as is for the user of a kubeconfig, and none is in use")
+                .cure("name a cluster with --kubeconfig or --context"));
+        }
+        match choice {
+            Choice::Kubeconfig => {
+                let kubeconfig = args.config();
+                let connection = kubeconfig.connect(args.context.as_deref()).await?;
+                Ok(Self { kubeconfig: Some(kubeconfig), ..Self::of_connection(connection) })
             }
+            Choice::InCluster => Ok(Self::of_connection(client::in_cluster()?)),
             Choice::Socket(path) => Ok(Self {
-                client: client::over_unix(&path, DEFAULT_NAMESPACE),
-                name: format!("the API server on {}", path.display()),
-                kubeconfig: None,
                 playground: false,
+                name: format!("the API server on {}", path.display()),
+                ..Self::over_unix(&path)
             }),
             Choice::Playground(name) => Ok(Self::of_playground(&name)),
         }
@@ -101,12 +115,7 @@ impl World {
     /// The playground of this name, whether or not it answers. Inside a tokio runtime, as all of these.
     pub(crate) fn of_playground(name: &str) -> Self {
         let socket = paths::socket(&paths::socket_folder(), name);
-        Self {
-            client: client::over_unix(&socket, DEFAULT_NAMESPACE),
-            name: format!("playground {name}"),
-            kubeconfig: None,
-            playground: true,
-        }
+        Self { name: format!("playground {name}"), ..Self::over_unix(&socket) }
     }
 
     /// The running playground of this name, or the only one that runs.
@@ -115,30 +124,34 @@ impl World {
         choose_playground(name, &running).map(Self::of_playground)
     }
 
-    async fn of_kubeconfig(file: Option<PathBuf>, context: Option<String>) -> Result<Self> {
-        let unusable = |error| Failure::new(anyhow::Error::new(error)).context("cannot use the kubeconfig");
-        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-        let in_use = InUse { file: file.clone() };
-        let kubeconfig = match file {
-            Some(file) => Kubeconfig::read_from(file),
-            None => match Kubeconfig::from_env() {
-                Ok(Some(kubeconfig)) => Ok(kubeconfig),
-                Ok(None) => Kubeconfig::read(),
-                Err(error) => Err(error),
-            },
+    fn over_unix(socket: &Path) -> Self {
+        Self {
+            client: client::over_unix(socket, DEFAULT_NAMESPACE),
+            name: String::new(),
+            own_namespace: None,
+            kubeconfig: None,
+            connection: None,
+            playground: true,
         }
-        .map_err(unusable)?;
-        let context =
-            options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)?;
-        let name = format!("context {context} ({})", config.cluster_url);
-        Ok(Self { kubeconfig: Some(in_use), ..Self::of_config(config, &name)? })
     }
 
-    fn of_config(config: Config, name: &str) -> Result<Self> {
-        let client =
-            Client::try_from(config).map_err(|error| Failure::api(format!("talk to {name}"), &error))?;
-        Ok(Self { client, name: name.to_owned(), kubeconfig: None, playground: false })
+    fn of_connection(connection: Connection) -> Self {
+        Self {
+            client: connection.client.clone(),
+            name: connection.name.clone(),
+            own_namespace: connection.namespace.clone(),
+            kubeconfig: None,
+            connection: Some(connection),
+            playground: false,
+        }
+    }
+
+    /// Logs in where a plugin does that, while it may use the terminal; afterwards it may not.
+    pub(crate) async fn log_in(&self) -> Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.log_in().await?;
+        connection.leave_terminal();
+        Ok(())
     }
 
     /// Whether it is a playground.
@@ -174,7 +187,7 @@ impl Surroundings {
 /// the daemons of a playground inherit the user's environment and must not reach for a real cluster.
 fn choose(args: &WorldArgs, around: Surroundings) -> Result<Choice> {
     if args.names_a_cluster() {
-        return Ok(Choice::Kubeconfig { file: args.kubeconfig.clone(), context: args.context.clone() });
+        return Ok(Choice::Kubeconfig);
     }
     if let Some(name) = args.playground() {
         return choose_playground(Some(name), &around.running)
@@ -184,12 +197,12 @@ fn choose(args: &WorldArgs, around: Surroundings) -> Result<Choice> {
         return Ok(Choice::Socket(path));
     }
     if around.kubeconfig.is_some() {
-        return Ok(Choice::Kubeconfig { file: None, context: None });
+        return Ok(Choice::Kubeconfig);
     }
     match around.running.as_slice() {
         [name] => Ok(Choice::Playground(name.clone())),
         [] if around.in_cluster => Ok(Choice::InCluster),
-        [] if around.default_kubeconfig => Ok(Choice::Kubeconfig { file: None, context: None }),
+        [] if around.default_kubeconfig => Ok(Choice::Kubeconfig),
         [] => Err(Failure::message("no playground is running and there is no kubeconfig")
             .cure("start a playground with `squall playground`, or name a cluster with --kubeconfig FILE")),
         several => Err(ambiguous(several)),
@@ -247,26 +260,21 @@ mod tests {
             default_kubeconfig: true,
             ..running(&["default"])
         };
-        let own = Choice::Kubeconfig { file: None, context: None };
         let context = WorldArgs { context: flag("prod"), ..WorldArgs::default() };
         let playground = WorldArgs { playground: flag("default"), ..WorldArgs::default() };
         let none = WorldArgs::default();
         for (args, around, expected) in [
-            (&context, everything(), Choice::Kubeconfig { file: None, context: flag("prod") }),
+            (&context, everything(), Choice::Kubeconfig),
             (&playground, everything(), Choice::Playground("default".into())),
             (&none, everything(), Choice::Socket("/s".into())),
-            (&none, Surroundings { socket: None, ..everything() }, own),
+            (&none, Surroundings { socket: None, ..everything() }, Choice::Kubeconfig),
             (&none, running(&["mine"]), Choice::Playground("mine".into())),
             (
                 &none,
                 Surroundings { in_cluster: true, default_kubeconfig: true, ..running(&[]) },
                 Choice::InCluster,
             ),
-            (
-                &none,
-                Surroundings { default_kubeconfig: true, ..running(&[]) },
-                Choice::Kubeconfig { file: None, context: None },
-            ),
+            (&none, Surroundings { default_kubeconfig: true, ..running(&[]) }, Choice::Kubeconfig),
         ] {
             assert_eq!(choose(args, around).unwrap(), expected);
         }

@@ -1,7 +1,6 @@
 //! What the console asks for to show it: each answer is an event with the number of the request.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::{AsyncBufReadExt, TryStreamExt};
@@ -16,6 +15,7 @@ use super::files;
 use crate::app::editor::{Manuscript, Origin};
 use crate::app::effect::{ObjectRef, Request, Slot};
 use crate::app::event::{Event, Loaded};
+use crate::client::Kubeconfig;
 use crate::manifest;
 use crate::operations::{Kind, Target, survey};
 use crate::report::Trouble;
@@ -50,7 +50,7 @@ pub(super) struct Fetch {
     /// The number of the request.
     pub(super) ticket: u64,
     /// The kubeconfig whose contexts can be chosen.
-    pub(super) kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig: Option<Kubeconfig>,
 }
 
 impl Fetch {
@@ -187,11 +187,16 @@ impl Fetch {
             let trouble = Trouble::new(what);
             return Err(if first.cure.is_empty() { trouble } else { trouble.cure(&first.cure) });
         }
-        let cluster = survey::cluster(&self.client).await?;
+        let targets = file
+            .objects
+            .iter()
+            .map(|object| Target::new(&self.client, object, namespace.as_deref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let namespaces = targets.iter().map(|target| target.namespace.clone()).collect();
+        let cluster = survey::cluster(&self.client, &namespaces).await?;
         let mut reports = Vec::new();
-        for object in &file.objects {
-            let target = Target::new(&self.client, object, namespace.as_deref())?;
-            let subject = survey::subject(&target, object).await?.ok_or_else(|| {
+        for (object, target) in file.objects.iter().zip(&targets) {
+            let subject = survey::subject(target, object).await?.ok_or_else(|| {
                 Trouble::new(format!("{}: not an experiment of this release", target.label()))
             })?;
             reports.push(plan::report(&subject, &cluster));
@@ -200,19 +205,9 @@ impl Fetch {
     }
 
     fn contexts(&self) -> Result<Loaded, Trouble> {
-        let read = match &self.kubeconfig {
-            Some(path) => kube::config::Kubeconfig::read_from(path),
-            None => kube::config::Kubeconfig::read(),
-        };
-        let config = read.map_err(|error| {
-            let cure = "name a kubeconfig with --kubeconfig or KUBECONFIG";
-            Trouble::new(format!("cannot read the kubeconfig: {error}")).cure(cure)
-        })?;
-        let names: Vec<_> = config.contexts.into_iter().map(|context| context.name).collect();
-        if names.is_empty() {
-            return Err(Trouble::new("the kubeconfig has no context"));
-        }
-        Ok(Loaded::Choices { names, current: config.current_context })
+        let kubeconfig = self.kubeconfig.as_ref().ok_or_else(no_kubeconfig)?;
+        let contexts = kubeconfig.contexts()?;
+        Ok(Loaded::Choices { names: contexts.names, current: contexts.current })
     }
 
     /// Lines as they come, until the container ends or nobody reads any more.
@@ -257,6 +252,11 @@ impl Fetch {
             }
         }
     }
+}
+
+/// Where there are no contexts to choose from.
+pub(super) fn no_kubeconfig() -> Trouble {
+    Trouble::new("this console has no kubeconfig").cure("start it with --kubeconfig or --context")
 }
 
 async fn next_line(

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use kube::config::{KubeConfigOptions, Kubeconfig as File};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::session::Session;
+use super::session::{Session, Start};
 use super::terminal::{Input, Screen, ScreenOptions, Signal, Signals, TerminalError};
-use super::{ConsoleError, Ending, Options, files, input};
+use super::{ConsoleError, Ending, Options, fetch, files, input};
 use crate::app::editor::{Manuscript, Origin};
 use crate::app::effect::Effect;
 use crate::app::event::Event;
@@ -24,6 +23,7 @@ use crate::app::settings::Settings;
 use crate::app::state::State;
 use crate::app::update;
 use crate::app::world::World;
+use crate::client::Connection;
 use crate::report::Trouble;
 use crate::ui;
 use crate::ui::theme::Theme;
@@ -53,8 +53,12 @@ pub async fn run(options: Options) -> Result<Ending, ConsoleError> {
     let input = screen.input()?;
     let (sender, events) = mpsc::channel(QUEUE);
     let console = CancellationToken::new();
-    let kubeconfig = options.kubeconfig.as_ref().and_then(|kubeconfig| kubeconfig.file.clone());
-    let session = Session::start(options.client.clone(), kubeconfig, sender.clone(), &console);
+    let from = Start {
+        client: options.client.clone(),
+        kubeconfig: options.kubeconfig.clone(),
+        namespace: options.namespace.clone(),
+    };
+    let session = Session::start(from, sender.clone(), &console);
     let theme = theme(&state);
     let kept = files::kept_unsaved();
     let recovered = kept.as_ref().and_then(recovered_path);
@@ -128,6 +132,7 @@ fn first_state(options: &Options) -> (State, Option<Trouble>) {
         height,
         world: World {
             name: options.world.clone(),
+            namespace: options.namespace.clone(),
             ends_with_console: options.owner,
             has_contexts: options.kubeconfig.is_some(),
         },
@@ -290,6 +295,7 @@ impl Loop {
             Effect::Load { slot, ticket, request } => self.session.load(slot, ticket, request),
             Effect::Cancel(slot) => self.session.cancel(slot),
             Effect::Do(deed) => self.session.perform(deed),
+            Effect::Review(rights) => self.session.review(rights),
             Effect::Measure(measurement) => self.session.measure(measurement.map(|measurement| *measurement)),
             Effect::Copy(text) => {
                 if let Err(error) = self.screen.copy(&text) {
@@ -303,7 +309,7 @@ impl Loop {
             }
             Effect::Save(settings) => self.save(&settings),
             Effect::Connect(context) => self.connect(context).await,
-            Effect::Reconnect => self.session.watch(),
+            Effect::Watch(namespace) => self.session.watch(namespace),
             Effect::Dump => self.dump(),
             Effect::Suspend => {
                 if let Err(error) = self.screen.suspend(&mut self.signals).await {
@@ -368,42 +374,20 @@ impl Loop {
     /// Talks to another context: the old connection ends when the new one can be made.
     async fn connect(&mut self, context: String) {
         let Some(kubeconfig) = self.options.kubeconfig.clone() else {
-            let cure = "start it with --kubeconfig or --context";
-            return self.say(Severity::Error, Trouble::new("this console has no kubeconfig").cure(cure));
+            return self.say(Severity::Error, fetch::no_kubeconfig());
         };
-        let read = match &kubeconfig.file {
-            Some(path) => File::read_from(path),
-            None => File::read(),
-        };
-        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-        let client = match read {
-            Ok(file) => match kube::Config::from_custom_kubeconfig(file, &options).await {
-                Ok(config) => {
-                    let url = config.cluster_url.to_string();
-                    kube::Client::try_from(config)
-                        .map(|client| (client, url))
-                        .map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            },
-            Err(error) => Err(error.to_string()),
-        };
-        match client {
-            Ok((client, url)) => {
-                let next = Session::start(client, kubeconfig.file, self.sender.clone(), &self.console);
+        match kubeconfig.connect(Some(&context)).await {
+            Ok(connection) => {
+                connection.leave_terminal();
+                let Connection { client, name, namespace, .. } = connection;
+                let from = Start { client, kubeconfig: Some(kubeconfig), namespace: namespace.clone() };
+                let next = Session::start(from, self.sender.clone(), &self.console);
                 let before = std::mem::replace(&mut self.session, next);
                 tokio::spawn(before.end());
-                let name = format!("context {context} ({url})");
-                let world = World { name, ends_with_console: false, has_contexts: true };
+                let world = World { name, namespace, ends_with_console: false, has_contexts: true };
                 drop(self.sender.try_send(Event::Connected(world)));
             }
-            Err(error) => {
-                let cure = "`:ctx` lists the contexts";
-                self.say(
-                    Severity::Error,
-                    Trouble::new(format!("cannot use context {context}: {error}")).cure(cure),
-                );
-            }
+            Err(trouble) => self.say(Severity::Error, trouble),
         }
     }
 }

@@ -17,10 +17,9 @@ mod slots;
 pub mod terminal;
 mod watch;
 
-use std::path::PathBuf;
-
 use crate::app::look::{Charset, Depth, ThemeName};
 use crate::app::settings::Settings;
+use crate::client::Kubeconfig;
 use crate::report::Trouble;
 use terminal::TerminalError;
 
@@ -61,13 +60,6 @@ pub struct Options {
     pub kubeconfig: Option<Kubeconfig>,
     /// How it looks.
     pub look: Look,
-}
-
-/// The kubeconfig that is in use.
-#[derive(Clone, Debug)]
-pub struct Kubeconfig {
-    /// The file that was named; the default ones without one.
-    pub file: Option<PathBuf>,
 }
 
 /// How a console ended.

@@ -26,7 +26,7 @@ use crate::api::{Fault, Halt, Injection, SYSTEM_NAMESPACE, custom_kinds};
 use crate::app::event::Event;
 use crate::app::list::Row;
 use crate::app::store::{Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
-use crate::client::is_not_served;
+use crate::client::{is_expired, is_not_served, is_refused};
 use crate::operations::Kind;
 use crate::report::Trouble;
 
@@ -37,7 +37,7 @@ const WATCH_SECONDS: u32 = 20;
 const SHORTEST: Duration = Duration::from_millis(250);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How often a kind that the API server does not have is asked for again.
+/// How often a kind that the API server does not have, or does not let us see, is asked for again.
 const ABSENT: Duration = Duration::from_secs(10);
 
 /// What all watches need.
@@ -45,6 +45,8 @@ const ABSENT: Duration = Duration::from_secs(10);
 pub(super) struct Watches {
     /// The API server.
     pub(super) client: Client,
+    /// The namespace that is watched where all of them may not be.
+    pub(super) namespace: String,
     /// Where changes go.
     pub(super) slots: Arc<Slots>,
     /// Where news about the watches themselves goes.
@@ -62,6 +64,11 @@ trait Watched: Send + 'static {
     fn row(&mut self, object: Self::Object) -> Self::Row;
     fn one(&self, row: Arc<Self::Row>) -> AnyRow;
     fn all(&self, rows: Vec<Arc<Self::Row>>) -> AllRows;
+
+    /// Those of one namespace, where all of them may not be listed. Nothing for what is in no namespace, or always in one.
+    fn within(&self, _client: &Client, _namespace: &str) -> Option<Api<Self::Object>> {
+        None
+    }
 }
 
 /// Pods, and the labels that they share. Each has some hundred bytes, and the recorder keeps rows that are no more.
@@ -105,6 +112,10 @@ impl Watched for Pods {
 
     fn all(&self, rows: Vec<Arc<PodRow>>) -> AllRows {
         AllRows::Pods(rows)
+    }
+
+    fn within(&self, client: &Client, namespace: &str) -> Option<Api<Pod>> {
+        Some(Api::namespaced(client.clone(), namespace))
     }
 }
 
@@ -157,6 +168,10 @@ impl Watched for Experiments {
 
     fn all(&self, rows: Vec<Arc<Experiment>>) -> AllRows {
         AllRows::Experiments(self.0.resource.kind.clone(), rows)
+    }
+
+    fn within(&self, client: &Client, namespace: &str) -> Option<Api<DynamicObject>> {
+        Some(self.0.api(client, Some(namespace)))
     }
 }
 
@@ -241,11 +256,12 @@ impl Watches {
         cancel.run_until_cancelled(self.for_ever(pulse, watched, api)).await;
     }
 
-    async fn for_ever<W: Watched>(self, mut pulse: Heard, mut watched: W, api: Api<W::Object>) {
+    async fn for_ever<W: Watched>(self, mut pulse: Heard, mut watched: W, everywhere: Api<W::Object>) {
         let mut wait = SHORTEST;
+        let (mut api, mut live) = (everywhere.clone(), Link::Live);
         loop {
             let (heard, error) = tokio::select! {
-                failure = self.until_failure(&mut watched, &api) => failure,
+                failure = self.until_failure(&mut watched, &api, &live) => failure,
                 since = pulse.silence() => {
                     self.tell(&watched, Link::Lost { since, trouble: silence() }).await;
                     pulse.answer().await;
@@ -255,15 +271,27 @@ impl Watches {
             if heard {
                 wait = SHORTEST;
             }
+            if heard && is_expired(&error) {
+                continue;
+            }
+            let is_refused = is_refused(&error);
+            let narrow = watched.within(&self.client, &self.namespace);
+            if let Some(narrow) = narrow.filter(|_| is_refused && live == Link::Live) {
+                (api, live) = (narrow, Link::Narrow { namespace: self.namespace.clone() });
+                continue;
+            }
             let absent = is_not_served(&error);
+            let trouble = Trouble::watch(format!("watch {}", watched.topic().words()), error);
             let link = if absent {
                 Link::Absent
+            } else if is_refused {
+                (api, live) = (everywhere.clone(), Link::Live);
+                Link::Refused { trouble }
             } else {
-                let trouble = trouble(watched.topic().words(), error);
                 Link::Lost { since: Timestamp::now(), trouble }
             };
             self.tell(&watched, link).await;
-            tokio::time::sleep(if absent { ABSENT } else { wait }).await;
+            tokio::time::sleep(if absent || is_refused { ABSENT } else { wait }).await;
             wait = (wait * 2).min(LONGEST);
         }
     }
@@ -273,6 +301,7 @@ impl Watches {
         &self,
         watched: &mut W,
         api: &Api<W::Object>,
+        live: &Link,
     ) -> (bool, watcher::Error) {
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let mut stream = pin!(watcher(api.clone(), config));
@@ -293,7 +322,7 @@ impl Watches {
                             self.slots.replace(watched.all(std::mem::take(&mut list)));
                             if first {
                                 first = false;
-                                self.tell(watched, Link::Live).await;
+                                self.tell(watched, live.clone()).await;
                             }
                         }
                         watcher::Event::Apply(object) => {
@@ -322,19 +351,6 @@ impl Watches {
 /// What it means that nothing is answered any more.
 fn silence() -> Trouble {
     Trouble::new("the API server does not answer")
-}
-
-/// What a failed watch means to the user.
-fn trouble(plural: &str, error: watcher::Error) -> Trouble {
-    use watcher::Error as E;
-    let doing = format!("watch {plural}");
-    match error {
-        E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => {
-            Trouble::api(doing, &error)
-        }
-        E::WatchError(status) => Trouble::api(doing, &kube::Error::Api(status)),
-        E::NoResourceVersion => Trouble::new(format!("cannot {doing}: the API server ended it")),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 mod apply;
 pub mod follow;
 pub mod halt;
+pub mod installed;
 mod kinds;
+pub mod rights;
 pub mod survey;
 mod target;
 mod trouble;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
+use kube::api::{ListParams, ObjectMeta};
+use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -26,17 +27,34 @@ use crate::report::{Detail, Trouble};
 /// How long one name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Lists what a plan depends on.
+/// Lists what a plan depends on. Who may not list that of all namespaces sees these alone, which the result says.
 ///
 /// # Errors
-/// Pods, nodes, Services or endpoints cannot be listed.
-pub async fn cluster(client: &Client) -> Result<Cluster, Trouble> {
-    let (pods, nodes, services, slices) = tokio::try_join!(
-        all::<Pod>(client, "pods"),
-        all::<Node>(client, "nodes"),
-        all::<Service>(client, "services"),
-        all::<EndpointSlice>(client, "endpointslices"),
+/// Pods, Services or endpoints can be listed nowhere.
+pub async fn cluster(client: &Client, namespaces: &BTreeSet<String>) -> Result<Cluster, Trouble> {
+    let mut unseen = Vec::new();
+    let (pods, services, slices) = tokio::try_join!(
+        all::<Pod>(client, "pods", namespaces),
+        all::<Service>(client, "services", namespaces),
+        all::<EndpointSlice>(client, "endpointslices", namespaces),
     )?;
+    if [pods.1, services.1, slices.1].contains(&true) {
+        let names: Vec<_> = namespaces.iter().map(String::as_str).collect();
+        unseen.push(format!(
+            "you may list {} alone: what is in other namespaces is not in this plan",
+            names.join(", ")
+        ));
+    }
+    let nodes = match Api::<Node>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(list) => list.items.into_iter().map(Arc::new).collect(),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            unseen.push(
+                "you may not list nodes: their labels and whether they are well is not known".to_owned(),
+            );
+            of_pods(&pods.0)
+        }
+        Err(error) => return Err(Trouble::api("list nodes", &error)),
+    };
     let injections = Api::<Injection>::namespaced(client.clone(), SYSTEM_NAMESPACE);
     let injections = injections.list(&ListParams::default()).await;
     let halts = match Api::<Halt>::all(client.clone()).list(&ListParams::default()).await {
@@ -47,20 +65,48 @@ pub async fn cluster(client: &Client) -> Result<Cluster, Trouble> {
     };
     Ok(Cluster {
         halts,
-        world: World::new(pods, nodes, services, slices),
+        world: World::new(pods.0, nodes, services.0, slices.0),
         injections: injections
             .map(|list| list.items.into_iter().map(Arc::new).collect())
             .map_err(|error| why(&error)),
+        unseen,
     })
 }
 
-async fn all<K>(client: &Client, plural: &str) -> Result<Vec<Arc<K>>, Trouble>
+/// The objects of a kind: of all namespaces, or of these if all are refused; and whether they were.
+async fn all<K>(
+    client: &Client,
+    plural: &str,
+    namespaces: &BTreeSet<String>,
+) -> Result<(Vec<Arc<K>>, bool), Trouble>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let list = Api::<K>::all(client.clone()).list(&ListParams::default()).await;
-    let list = list.map_err(|error| Trouble::api(format!("list {plural} of all namespaces"), &error))?;
-    Ok(list.items.into_iter().map(Arc::new).collect())
+    let refused = match list {
+        Ok(list) => return Ok((list.items.into_iter().map(Arc::new).collect(), false)),
+        Err(error) => error,
+    };
+    if !matches!(&refused, kube::Error::Api(status) if status.is_forbidden()) || namespaces.is_empty() {
+        return Err(Trouble::api(format!("list {plural} of all namespaces"), &refused));
+    }
+    let mut found = Vec::new();
+    for namespace in namespaces {
+        let list = Api::<K>::namespaced(client.clone(), namespace).list(&ListParams::default()).await;
+        let list = list.map_err(|error| Trouble::api(format!("list {plural}"), &error))?;
+        found.extend(list.items.into_iter().map(Arc::new));
+    }
+    Ok((found, true))
+}
+
+/// The nodes that pods are on, of which nothing but the name is known.
+fn of_pods(pods: &[Arc<Pod>]) -> Vec<Arc<Node>> {
+    let names = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
+    let node = |name| {
+        let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
+        Arc::new(Node { metadata, ..Node::default() })
+    };
+    names.collect::<BTreeSet<_>>().into_iter().map(node).collect()
 }
 
 /// The experiment of a file, where it would go; nothing if it is none of this release.

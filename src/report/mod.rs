@@ -12,15 +12,17 @@ mod overview;
 pub mod plan;
 mod progress;
 mod remaining;
+mod right;
 mod table;
 mod turn;
 
 pub use detail::{Detail, Happening, OnNode, OnTarget, is_about, timeline};
 pub use halt::stopped;
-pub use outcome::{Change, Trouble};
+pub use outcome::{Change, INSTALL, Trouble};
 pub use overview::Overview;
 pub use progress::{Progress, Stage, conditions, left, stage, status, word};
 pub use remaining::Remaining;
+pub use right::Right;
 pub use table::Table;
 pub use turn::Turn;
 

@@ -1,6 +1,7 @@
 //! What every screen has: where we are, what is dangerous, which keys there are.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use super::canvas::Canvas;
 use super::text::{self, Elide};
@@ -17,7 +18,13 @@ use crate::report::age;
 /// The first line: the way to here on the left; on the right, always in the same corner, the world, the namespace and
 /// whether this console can do harm.
 pub(super) fn header(state: &State, canvas: &mut Canvas<'_>, area: Area) {
-    let (mode, role) = if state.read_only { ("READ-ONLY", Role::ReadOnly) } else { ("ARMED", Role::Armed) };
+    let (mode, role) = if state.read_only {
+        ("READ-ONLY", Role::ReadOnly)
+    } else if state.may_change_nothing() {
+        ("NO RIGHTS", Role::ReadOnly)
+    } else {
+        ("ARMED", Role::Armed)
+    };
     let separator = format!(" {} ", canvas.theme.glyph(Glyph::Separator));
     let mode = format!(" {mode} ");
     let mode_width = columns(&mode).min(area.width);
@@ -212,11 +219,11 @@ fn hints(state: &State) -> Vec<(String, &'static str, bool)> {
         .filter(|(binding, _)| !(state.read_only && binding.effect != Effect::Reads))
         .collect();
     // What cannot be done now is told last: the line is short.
-    rows.sort_by_key(|(binding, _)| ((binding.available)(state).is_err(), std::cmp::Reverse(binding.footer)));
+    rows.sort_by_cached_key(|(binding, _)| (state.why_not(binding).is_some(), Reverse(binding.footer)));
     rows.into_iter()
         .filter_map(|(binding, keys)| {
             let first = keys.first()?;
-            Some((written(first), binding.short, (binding.available)(state).is_ok()))
+            Some((written(first), binding.short, state.why_not(binding).is_none()))
         })
         .collect()
 }

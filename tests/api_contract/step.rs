@@ -164,6 +164,8 @@ pub(crate) async fn run(fixture: &Fixture, cases: &[Case]) -> Vec<String> {
             ("ns", namespace.clone()),
             ("n", format!("c{index}-{}", fixture.run)),
             ("cm", format!("/api/v1/namespaces/{namespace}/configmaps")),
+            ("access", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned()),
+            ("self", "/apis/authentication.k8s.io/v1/selfsubjectreviews".to_owned()),
             ("pods", format!("/api/v1/namespaces/{namespace}/pods")),
             ("leases", format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")),
             ("events", format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")),

@@ -6,18 +6,25 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use test_cluster::Shape;
 
-use super::{STARTING, eventually, pod, ready, serves, started};
+use super::{STARTING, eventually, pod, ready, serves, start, vm};
 
 /// Set in a process that is to hold a cluster until it is killed: the file that tells when it is up.
 const HOLDS: &str = "SQUALL_TEST_HOLDS";
+
+/// Set beside it: how many nodes the cluster has, and how many machines.
+const SHAPE: &str = "SQUALL_TEST_SHAPE";
 
 /// Not a test of its own: what the next ones start, to kill it.
 #[tokio::test]
 async fn holds_a_cluster_until_it_is_killed() {
     let Some(file) = std::env::var_os(HOLDS) else { return };
-    let mut cluster = started(2).await;
-    for node in [1, 2] {
+    let shape = std::env::var(SHAPE).unwrap();
+    let (nodes, machines) = shape.split_once(' ').unwrap();
+    let shape = Shape { nodes: nodes.parse().unwrap(), machines: machines.parse().unwrap() };
+    let mut cluster = start(shape).await;
+    for node in 1..=shape.nodes {
         ready(&cluster, &pod(&format!("left{node}"), node, &serves("left")));
     }
     let folder = cluster.kubeconfig().parent().unwrap().to_owned();
@@ -26,6 +33,8 @@ async fn holds_a_cluster_until_it_is_killed() {
     std::fs::write(file, text).unwrap();
     cluster.wait().unwrap();
 }
+
+const NODES: Shape = Shape { nodes: 2, machines: 0 };
 
 /// A cluster that another process holds.
 struct Held {
@@ -38,13 +47,14 @@ struct Held {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test starts itself, to be killed")]
-fn held() -> Held {
+fn held(shape: Shape) -> Held {
     let _one = STARTING.blocking_lock();
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("up");
     let holder = Command::new(std::env::current_exe().unwrap())
         .args(["life::holds_a_cluster_until_it_is_killed", "--exact", "--nocapture"])
         .env(HOLDS, &file)
+        .env(SHAPE, format!("{} {}", shape.nodes, shape.machines))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -123,7 +133,7 @@ fn is_gone(cluster: &Held, before: &BTreeSet<String>) {
 #[test]
 fn whoever_is_killed_takes_nodes_and_pods_along() {
     let before = host();
-    let mut cluster = held();
+    let mut cluster = held(NODES);
     let count = processes(&cluster).len();
     // Each node: two of the script, containerd, kubelet, kube-proxy, a pod's shim, its pause and its server.
     assert!(count >= 2 * 8 + 4, "{:#?}", processes(&cluster));
@@ -136,8 +146,22 @@ fn whoever_is_killed_takes_nodes_and_pods_along() {
 #[test]
 fn a_cluster_whose_first_process_is_killed_is_gone_too() {
     let before = host();
-    let mut cluster = held();
+    let mut cluster = held(NODES);
     kill(cluster.first, Signal::SIGKILL).unwrap();
     assert!(cluster.holder.wait().unwrap().success(), "its holder learns of it");
+    is_gone(&cluster, &before);
+}
+
+#[test]
+fn a_machine_is_gone_with_whoever_is_killed() {
+    if !vm::can_be_had() {
+        return;
+    }
+    let before = host();
+    let mut cluster = held(Shape { nodes: 0, machines: 1 });
+    let machine = |line: &String| line.starts_with("qemu-system-x86_64 ");
+    assert!(processes(&cluster).iter().any(machine), "{:#?}", processes(&cluster));
+    cluster.holder.kill().unwrap();
+    cluster.holder.wait().unwrap();
     is_gone(&cluster, &before);
 }

@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails, and how long a cluster takes is told where it was started"
@@ -16,6 +17,7 @@ mod cut;
 mod life;
 mod network;
 mod pods;
+mod vm;
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ use test_cluster::{BUSYBOX, Cluster, Shape, node_name};
 use tokio::sync::{Mutex, OnceCell};
 
 /// How long a cluster may take for what takes seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 const NODES: u8 = 3;
 
@@ -39,10 +41,14 @@ async fn cluster() -> &'static Cluster {
 }
 
 async fn started(nodes: u8) -> Cluster {
+    start(Shape { nodes, ..Shape::default() }).await
+}
+
+async fn start(shape: Shape) -> Cluster {
     let _one = STARTING.lock().await;
     let start = Instant::now();
-    let cluster = Cluster::start_as(Shape { nodes }).await.unwrap_or_else(|error| panic!("{error:?}"));
-    println!("a control plane and {nodes} nodes, ready from nothing: {:.1} s", start.elapsed().as_secs_f64());
+    let cluster = Cluster::start_as(shape).await.unwrap_or_else(|error| panic!("{error:?}"));
+    println!("{shape:?} and a control plane, ready from nothing: {:.1} s", start.elapsed().as_secs_f64());
     cluster
 }
 
@@ -107,7 +113,7 @@ fn apply(cluster: &Cluster, object: &Value) {
 fn ready(cluster: &Cluster, pod: &Value) -> String {
     apply(cluster, pod);
     let name = pod["metadata"]["name"].as_str().unwrap();
-    kubectl(cluster, &format!("wait --for=condition=Ready --timeout=60s pod/{name}"));
+    kubectl(cluster, &format!("wait --for=condition=Ready --timeout={}s pod/{name}", PATIENCE.as_secs()));
     kubectl(cluster, &format!("get pod {name} -o jsonpath={{.status.podIP}}"))
 }
 

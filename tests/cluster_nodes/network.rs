@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{apply, cluster, eventually, kubectl, pod, ready, serves, shell, shell_says};
 
 /// A Service for the pods of an application, port 80 to 8080.
-fn service(name: &str, app: &str) -> Value {
+pub(super) fn service(name: &str, app: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
         "spec": { "selector": { "app": app }, "ports": [{ "port": 80, "targetPort": 8080 }] },

@@ -14,12 +14,20 @@
 
 #[path = "../api_contract/cases/mod.rs"]
 mod cases;
+mod connection;
 mod contract;
 mod definitions;
+mod installed;
 mod life;
 #[path = "../manifest_table/mod.rs"]
 mod manifest_table;
 mod manifests;
+mod outage;
+mod program;
+#[path = "../pty/mod.rs"]
+#[expect(dead_code, reason = "shared with tests of the terminal itself")]
+mod pty;
+mod rights;
 #[path = "../api_contract/step.rs"]
 mod step;
 
@@ -53,6 +61,15 @@ async fn client_with_crds() -> Client {
     };
     INSTALLED.get_or_init(install).await;
     client
+}
+
+/// Waits until it is so; `what` says what is wrong where it never is.
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Applies a CRD as `squall install` will, and waits until its kind is served.

@@ -1,5 +1,6 @@
 //! Every key, filterable; Enter does what the selected one does.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,7 +35,9 @@ pub struct HelpRow {
     /// What it does.
     pub help: &'static str,
     /// Why it cannot be done now, if it cannot.
-    pub why_not: Option<&'static str>,
+    pub why_not: Option<Cow<'static, str>>,
+    /// Whether its key does something on another screen only.
+    pub is_elsewhere: bool,
     /// What it does, to be done.
     pub entry: Entry,
 }
@@ -74,13 +77,15 @@ pub(in crate::app) fn refresh(state: &mut State) {
                 continue;
             }
             let keys = keys.iter().map(|keys| key::written(keys)).collect::<Vec<_>>().join(", ");
-            let why_not = if is_here { (binding.available)(state).err() } else { Some("on another screen") };
+            let why_not =
+                if is_here { state.why_not(binding) } else { Some(Cow::Borrowed("on another screen")) };
             rows.push(HelpRow {
                 id: format!("{scope:?} {:?}", binding.action),
                 place: scope.title(),
                 keys,
                 help: binding.help,
                 why_not,
+                is_elsewhere: !is_here,
                 entry: Entry::Action(binding.action),
             });
         }
@@ -93,6 +98,7 @@ pub(in crate::app) fn refresh(state: &mut State) {
             keys: format!(":{} {}", command.name, command.arguments).trim_end().to_owned(),
             help: command.help,
             why_not: None,
+            is_elsewhere: false,
             entry: Entry::Command(command.name),
         });
     }

@@ -59,8 +59,18 @@ pub enum Link {
     Connecting,
     /// What is shown is what is.
     Live,
+    /// The same, of this namespace: those of all namespaces may not be listed.
+    Narrow {
+        /// The namespace.
+        namespace: String,
+    },
     /// The API server does not have the kind: nothing of ours is installed.
     Absent,
+    /// This user may not list them.
+    Refused {
+        /// Which right is missing, and how it is granted.
+        trouble: Trouble,
+    },
     /// What is shown is as old as this.
     Lost {
         /// Since when.
@@ -317,6 +327,14 @@ impl Data {
             Some((_, known)) => *known = link,
             None => self.links.push((topic, link)),
         }
+    }
+
+    /// The namespace that alone is watched, where all of them may not be.
+    pub fn narrowed(&self) -> Option<&str> {
+        self.links.iter().find_map(|(_, link)| match link {
+            Link::Narrow { namespace } => Some(namespace.as_str()),
+            _ => None,
+        })
     }
 
     /// The topic that has been out of date for longest, since when and why.

@@ -1,7 +1,7 @@
 //! Actions: what each of the table of keys does.
 
 use super::lists::{columns, list};
-use super::{Effects, command, edit, measuring};
+use super::{Effects, command, edit, measuring, namespaces};
 use crate::app::action::Action;
 use crate::app::editor::{Manuscript, Mode, Origin};
 use crate::app::effect::{Deed, Effect, ObjectRef, Request, Slot};
@@ -11,12 +11,12 @@ use crate::app::keymap::Effect as Harm;
 use crate::app::list::{List, Motion};
 use crate::app::notice::Severity;
 use crate::app::popup::{Choose, Popup, Purpose};
-use crate::app::questions;
 use crate::app::screens::help::Entry;
 use crate::app::screens::pager::Language;
 use crate::app::screens::{Pane, Screen, cluster, experiments, pager, run, settings, steady_state};
 use crate::app::settings::Settings;
 use crate::app::state::{PromptKind, State};
+use crate::app::{questions, rights};
 use crate::report::Trouble;
 
 /// Does it, unless this console may not, or it is not possible now: then it says why.
@@ -28,10 +28,16 @@ pub(super) fn if_possible(state: &mut State, action: Action, effects: &mut Effec
         let cure = "start it without --read-only";
         return state.say(Severity::Warning, Trouble::new("this console is read-only").cure(cure));
     }
-    match (binding.available)(state) {
-        Ok(()) => act(state, action, effects),
-        Err(why) => state.say(Severity::Warning, Trouble::new(why)),
+    if let Err(why) = (binding.available)(state) {
+        return state.say(Severity::Warning, Trouble::new(why));
     }
+    if let Some(right) = rights::missing(state, action).filter(|_| !rights::is_tried_anyway(action)) {
+        let trouble = state.rights.trouble(&right);
+        // It may have been granted meanwhile: the next time it is pressed, that is known.
+        state.rights.ask_anew();
+        return state.say(Severity::Warning, trouble);
+    }
+    act(state, action, effects);
 }
 
 /// Does it.
@@ -62,7 +68,10 @@ fn general(state: &mut State, action: Action, effects: &mut Effects) -> bool {
             state.frozen = if state.frozen.is_some() { None } else { Some(state.now) };
             state.refresh();
         }
-        Action::Refresh => effects.push(Effect::Reconnect),
+        Action::Refresh => {
+            state.rights.ask_anew();
+            effects.push(Effect::Watch(state.namespace.clone()));
+        }
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Suspend => effects.push(Effect::Suspend),
         Action::ToggleMouse => {
@@ -75,7 +84,7 @@ fn general(state: &mut State, action: Action, effects: &mut Effects) -> bool {
             };
             state.say(Severity::Good, Trouble::new(what));
         }
-        Action::Namespace => choose_namespace(state),
+        Action::Namespace => namespaces::choose(state),
         Action::Context => {
             state.popup = Some(Popup::Waiting("reading the kubeconfig".to_owned()));
             let ticket = state.next_ticket(Slot::Choice);
@@ -401,8 +410,8 @@ pub(super) fn open(state: &mut State, effects: &mut Effects) {
         }
         Screen::Help => {
             let Some(row) = state.help.list.current().cloned() else { return };
-            if let Some(why) = row.why_not {
-                return state.say(Severity::Warning, Trouble::new(why));
+            if row.is_elsewhere {
+                return state.say(Severity::Warning, Trouble::new("on another screen"));
             }
             state.leave();
             match row.entry {
@@ -484,8 +493,7 @@ fn chosen(state: &mut State, choose: &Choose, effects: &mut Effects) {
     let Some(name) = choose.names.get(choose.index).cloned() else { return };
     match choose.purpose {
         Purpose::Namespace => {
-            state.namespace = (choose.index > 0).then_some(name);
-            state.refresh();
+            namespaces::show(state, (choose.index > 0).then_some(name), effects);
         }
         Purpose::Context => effects.push(Effect::Connect(name)),
         Purpose::Dashboard => measuring::choose(state, &name, effects),
@@ -497,22 +505,6 @@ fn chosen(state: &mut State, choose: &Choose, effects: &mut Effects) {
             }
         }
     }
-}
-
-/// The namespaces that have something in them.
-pub(super) fn namespaces(state: &State) -> Vec<String> {
-    let of_pods = state.data.pods.iter().map(|pod| pod.namespace.clone());
-    let of_experiments = state.data.all_experiments().map(|experiment| experiment.namespace());
-    let all: std::collections::BTreeSet<_> = of_pods.chain(of_experiments).collect();
-    all.into_iter().collect()
-}
-
-fn choose_namespace(state: &mut State) {
-    let mut names = vec!["all namespaces".to_owned()];
-    names.extend(namespaces(state));
-    let index = names.iter().position(|name| Some(name) == state.namespace.as_ref()).unwrap_or(0);
-    let title = "Show which namespace?".to_owned();
-    state.popup = Some(Popup::Choose(Choose { purpose: Purpose::Namespace, title, names, index }));
 }
 
 fn choose_container(state: &mut State) {

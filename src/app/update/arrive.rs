@@ -67,13 +67,30 @@ pub(super) fn linked(state: &mut State, topic: Topic, link: Link) {
                 state.say(Severity::Error, trouble.clone());
             }
         }
-        (Link::Lost { .. }, Link::Live) if state.data.stalest().is_some_and(|(of, ..)| *of == topic) => {
-            state.say(Severity::Good, Trouble::new("the API server answers again"));
+        (Link::Lost { .. }, Link::Live | Link::Narrow { .. }) => {
+            // Whoever was away may have other rights now.
+            state.rights.ask_anew();
+            if state.data.stalest().is_some_and(|(of, ..)| *of == topic) {
+                state.say(Severity::Good, Trouble::new("the API server answers again"));
+            }
         }
+        (Link::Refused { .. }, Link::Refused { .. }) => {}
+        (_, Link::Refused { trouble }) => state.say(Severity::Warning, trouble.clone()),
+        (_, Link::Narrow { namespace }) => narrowed(state, namespace),
         _ => {}
     }
     state.data.set_link(topic, link);
     state.refresh();
+}
+
+/// Only one namespace is watched: that one is shown.
+fn narrowed(state: &mut State, namespace: &str) {
+    if state.data.narrowed() == Some(namespace) {
+        return;
+    }
+    state.namespace = Some(namespace.to_owned());
+    let what = format!("you may not list all namespaces: {namespace} alone is shown");
+    state.say(Severity::Warning, Trouble::new(what).cure(":ns NAME shows another one"));
 }
 
 /// Something that was waited for is there, or cannot be had.
@@ -171,6 +188,8 @@ pub(super) fn done(state: &mut State, deed: &Deed, outcome: Result<String, Troub
                 state.editor.refuse(&trouble);
                 editor::refresh(state);
             }
+            // If it was refused, what was known of our rights is out of date.
+            state.rights.ask_anew();
             let title = format!("Could not {}", deed.label());
             state.popup = Some(Popup::Failed { title, trouble: trouble.clone(), lines: vec![], offset: 0 });
             state.say(Severity::Error, trouble);

@@ -1,10 +1,10 @@
 //! The line at the bottom: commands, filters, searches.
 
 use super::Effects;
-use super::act::{self, if_possible, namespaces, plan, save};
+use super::act::{self, if_possible, plan, save};
 use super::edit;
 use super::lists::list;
-use super::measuring;
+use super::{measuring, namespaces};
 use crate::app::action::Action;
 use crate::app::commands::{self, COMMANDS, Run};
 use crate::app::effect::{Effect, Request};
@@ -140,7 +140,7 @@ pub fn completion(state: &State) -> Option<String> {
     };
     match commands::named(name)?.run {
         Run::Namespace => {
-            let mut names = namespaces(state);
+            let mut names = namespaces::all(state);
             names.push("all".to_owned());
             commands::completion(argument, names.iter().map(String::as_str)).map(str::to_owned)
         }
@@ -203,8 +203,7 @@ fn run(state: &mut State, run: Run, argument: &str, effects: &mut Effects) {
         }
         Run::Namespace if argument.is_empty() => if_possible(state, Action::Namespace, effects),
         Run::Namespace => {
-            state.namespace = (argument != "all").then(|| argument.to_owned());
-            state.refresh();
+            namespaces::show(state, (argument != "all").then(|| argument.to_owned()), effects);
         }
         Run::Context if argument.is_empty() => if_possible(state, Action::Context, effects),
         Run::Context => effects.push(Effect::Connect(argument.to_owned())),

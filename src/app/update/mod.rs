@@ -7,6 +7,7 @@ mod edit;
 mod lists;
 mod measuring;
 mod mouse;
+mod namespaces;
 mod press;
 
 use jiff::Timestamp;
@@ -15,10 +16,10 @@ pub use command::completion;
 
 use super::effect::Effect;
 use super::event::Event;
-use super::measure;
 use super::notice::Severity;
 use super::screens::{Screen, experiments, run};
 use super::state::State;
+use super::{measure, rights};
 
 /// What a context of the update collects.
 pub(super) type Effects = Vec<Effect>;
@@ -47,6 +48,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             }
         }
         Event::Done { deed, outcome } => arrive::done(state, &deed, outcome, &mut effects),
+        Event::Reviewed { who, answers } => state.rights.take(who, answers),
         Event::Measured(frame) => state.measure.take(*frame),
         Event::Noted { severity, trouble } => {
             state.say(severity, trouble);
@@ -57,7 +59,8 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             state.world = world;
             state.data = super::store::Data::default();
             state.measure = measure::Measure::default();
-            state.namespace = None;
+            state.namespace.clone_from(&state.world.namespace);
+            state.rights = rights::Rights::default();
             state.cluster.node = None;
             state.go_to(Screen::Cluster);
             let name = state.world.name.clone();
@@ -69,6 +72,7 @@ pub fn update(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         measure::settle(state, &mut effects);
     }
     edit::follow(state, &mut effects);
+    rights::settle(state, &mut effects);
     effects
 }
 

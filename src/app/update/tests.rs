@@ -360,7 +360,7 @@ fn help_says_what_can_be_done_where_it_was_asked() {
     console.press("esc 1 ?");
     let rows = &console.state.help.list.rows;
     let launch = rows.iter().find(|row| row.place == "Templates" && row.keys == "L").unwrap();
-    assert_eq!(launch.why_not, Some("on another screen"));
+    assert_eq!(launch.why_not.as_deref(), Some("on another screen"));
 }
 
 #[test]

@@ -21,8 +21,8 @@ use super::world::{World, WorldArgs};
 pub(super) use probe::run as probe;
 
 use crate::api::{CONTROLLER_LEASE, DEFAULT_LEASE, Injection, SYSTEM_NAMESPACE};
-use crate::operations::why;
-use crate::report::age;
+use crate::operations::{installed, why};
+use crate::report::{Trouble, age};
 
 /// How long the API server may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -149,6 +149,7 @@ async fn cluster(world: &World, checks: &mut Vec<Check>) {
         Ok(lease) => lease,
     };
     checks.push(latency(took));
+    checks.extend(kubernetes(&world.client).await);
     checks.push(match lease {
         Ok(lease) => controller(lease.as_ref(), Timestamp::now()),
         Err(error) => unreadable("controller", "the leader Lease", &error),
@@ -163,6 +164,23 @@ fn latency(took: Duration) -> Check {
     } else {
         Check::warn("API server", what, "experiments start and end late by that much")
     }
+}
+
+/// Its version, and our kinds in it.
+async fn kubernetes(client: &Client) -> Vec<Check> {
+    let wrong =
+        |name, trouble: Trouble| Check::fail(name, trouble.to_string(), trouble.cure.unwrap_or_default());
+    let version = match installed::version(client).await {
+        Ok((version, None)) => Check::ok("Kubernetes", version),
+        Ok((_, Some(trouble))) | Err(trouble) => wrong("Kubernetes", trouble),
+    };
+    let mut kinds: Vec<_> =
+        installed::kinds(client).await.into_iter().map(|trouble| wrong("kinds", trouble)).collect();
+    if kinds.is_empty() {
+        kinds.push(Check::ok("kinds", "all kinds are installed, as this release has them"));
+    }
+    kinds.insert(0, version);
+    kinds
 }
 
 fn unreadable(name: &'static str, object: &str, error: &kube::Error) -> Check {

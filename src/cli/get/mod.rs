@@ -3,22 +3,23 @@
 mod columns;
 mod raw;
 
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 
 use clap::ValueEnum;
-use futures::TryStreamExt;
+use futures::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams, TypeMeta};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{Event, watcher};
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::Out;
 use super::exit::{Exit, Failure, Result};
 use super::world::{World, WorldArgs};
+use crate::client::{is_not_served, is_refused};
 use crate::operations::{Kind, follow};
-use crate::report::Table;
+use crate::report::{Table, Trouble};
 use columns::Columns;
 
 /// Show objects
@@ -154,20 +155,67 @@ impl Query<'_> {
         if let Some(name) = self.name {
             config = config.fields(&format!("metadata.name={name}"));
         }
-        let mut events = pin!(watcher(self.api.clone(), config).default_backoff());
-        let mut first = Vec::new();
-        loop {
-            match events.try_next().await {
-                Ok(Some(Event::Init)) => first.clear(),
-                Ok(Some(Event::InitApply(object))) => first.push(object),
-                Ok(Some(Event::InitDone)) => printer.print(std::mem::take(&mut first), true, out)?,
-                Ok(Some(Event::Apply(object) | Event::Delete(object))) => {
+        let mut events = pin!(follow::watch(self.api.clone(), config));
+        let (mut list, mut away) = (Vec::new(), false);
+        // What was printed last of each object: after a failure everything is listed once more.
+        let mut known = Printed::default();
+        while let Some(event) = events.next().await {
+            match event {
+                Err(error) if is_not_served(&error) || is_refused(&error) => {
+                    return Err(
+                        Trouble::watch(format!("watch {}", printer.kind.resource.plural), error).into()
+                    );
+                }
+                Err(error) if !away => {
+                    away = true;
+                    let trouble = Trouble::watch(format!("watch {}", printer.kind.resource.plural), error);
+                    out.say(&format!("the API server is out of reach, still trying: {trouble}"));
+                }
+                Err(_) => {}
+                Ok(Event::Init) => list.clear(),
+                Ok(Event::InitApply(object)) => list.push(object),
+                Ok(Event::InitDone) => {
+                    if std::mem::take(&mut away) {
+                        out.say("the API server answers again");
+                    }
+                    for name in known.gone(&list) {
+                        out.say(&format!("{}/{name} was deleted meanwhile", printer.kind.singular()));
+                    }
+                    list.retain(|object| known.is_news(object));
+                    printer.print(std::mem::take(&mut list), true, out)?;
+                }
+                Ok(Event::Apply(object)) => {
+                    if known.is_news(&object) {
+                        printer.print(vec![object], true, out)?;
+                    }
+                }
+                Ok(Event::Delete(object)) => {
+                    known.0.remove(&object.uid().unwrap_or_default());
                     printer.print(vec![object], true, out)?;
                 }
-                Ok(None) => return Ok(Exit::Success),
-                Err(error) => out.say(&format!("the watch broke off, trying again: {error}")),
             }
         }
+        Ok(Exit::Success)
+    }
+}
+
+/// The version of each object that was printed last, by UID, and its name.
+#[derive(Default)]
+struct Printed(HashMap<String, (Option<String>, String)>);
+
+impl Printed {
+    /// Whether it was not printed yet as it is.
+    fn is_news(&mut self, object: &DynamicObject) -> bool {
+        let version = object.resource_version();
+        let now = (version.clone(), object.name_any());
+        let before = self.0.insert(object.uid().unwrap_or_default(), now);
+        before.is_none_or(|(before, _)| before != version)
+    }
+
+    /// The names of those that are not there any more.
+    fn gone(&mut self, list: &[DynamicObject]) -> Vec<String> {
+        let there: HashSet<_> = list.iter().filter_map(ResourceExt::uid).collect();
+        self.0.extract_if(|uid, _| !there.contains(uid)).map(|(_, (_, name))| name).collect()
     }
 }
 

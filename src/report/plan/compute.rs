@@ -36,7 +36,7 @@ pub fn report(subject: &Subject, cluster: &Cluster) -> Report {
         excluded: excluded(chaos, world, &limits),
         conflicts: Vec::new(),
         effect: Vec::new(),
-        warnings: Vec::new(),
+        warnings: cluster.unseen.clone(),
         problems: Vec::new(),
         halt: None,
     };

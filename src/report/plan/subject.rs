@@ -20,6 +20,8 @@ pub struct Cluster {
     pub injections: Result<Vec<Arc<Injection>>, String>,
     /// The Halts that exist, or why they cannot be read.
     pub halts: Result<Vec<Arc<Halt>>, String>,
+    /// What may not be read of it, in sentences.
+    pub unseen: Vec<String>,
 }
 
 /// One experiment that is to be planned.

@@ -58,6 +58,7 @@ fn cluster() -> Cluster {
         ),
         injections: Ok(Vec::new()),
         halts: Ok(Vec::new()),
+        unseen: Vec::new(),
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn list(state: &State, canvas: &mut Canvas<'_>, area: Area) {
 
 /// Where a key has its meaning, and why not now.
 fn place(row: &HelpRow) -> String {
-    match row.why_not {
+    match &row.why_not {
         Some(why_not) => format!("{}: {why_not}", row.place),
         None => row.place.to_owned(),
     }

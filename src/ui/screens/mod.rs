@@ -21,7 +21,7 @@ use crate::app::list::List;
 use crate::app::screens::Pane;
 use crate::app::state::State;
 use crate::app::store::{Link, Topic};
-use crate::report::age;
+use crate::report::{INSTALL, age};
 
 /// `3`, or `2/3` where a filter hides some; with the filter behind it.
 fn counted<T>(list: &List<T>, all: usize) -> String {
@@ -33,11 +33,12 @@ fn counted<T>(list: &List<T>, all: usize) -> String {
 /// What is wrong with what a frame shows, if it is not what is: with the cure, in the frame that it is about.
 fn wrong(state: &State, topic: &Topic) -> Option<(Role, String)> {
     match state.data.link(topic) {
-        Link::Live => None,
+        Link::Live | Link::Narrow { .. } => None,
         Link::Connecting => Some(asking()),
         Link::Absent => {
-            Some((Role::Warn, "not installed: this API server does not know the kind".to_owned()))
+            Some((Role::Warn, format!("not installed: this API server does not know the kind; {INSTALL}")))
         }
+        Link::Refused { trouble } => Some((Role::Warn, trouble.whole())),
         Link::Lost { since, trouble } => {
             let age = age::human(state.now.as_second() - since.as_second());
             Some((Role::Danger, format!("stale {age}: {}", trouble.whole())))

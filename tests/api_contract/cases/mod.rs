@@ -5,6 +5,7 @@
 
 mod delete;
 mod read;
+mod review;
 mod watch;
 mod write;
 
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Case> {
         write::status(),
         read::cases(),
         delete::cases(),
+        review::cases(),
         watch::cases(),
     ]
     .into_iter()

@@ -14,6 +14,7 @@ mod network;
 mod nodes;
 mod programs;
 mod supervisor;
+mod vm;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -39,12 +40,12 @@ use network::Network;
 pub use network::{Block, node_name};
 use nodes::Membership;
 pub use nodes::PAUSE as PAUSE_IMAGE;
-pub use programs::{PROGRAMS, programs};
+pub use programs::{MACHINE_IMAGE, PROGRAMS, machine_image, programs};
 use supervisor::Supervisor;
 pub use supervisor::clear;
 
-/// How long a server may take until it answers. A busy machine needs 10 s.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a server may take until it answers. A busy machine needs 10 s, and minutes for a virtual one.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Between two looks whether a server answers already.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -55,6 +56,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub enum ClusterError {
     #[error("the programs of Kubernetes cannot be had: {0}")]
     Programs(String),
+    /// Something that has to be fetched or installed first.
+    #[error("what is needed for it cannot be had here: {0} says why")]
+    Missing(String),
     #[error("cannot {what}")]
     Io { what: String, source: std::io::Error },
     #[error("cannot make a certificate")]
@@ -86,8 +90,22 @@ impl ClusterError {
 /// What a cluster has besides its control plane.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shape {
-    /// Nodes on the host's kernel, at most 100; they need root.
+    /// Nodes on the host's kernel; they need root.
     pub nodes: u8,
+    /// Nodes in virtual machines with Debian's kernel, numbered after the others; they need root, too.
+    pub machines: u8,
+}
+
+impl Shape {
+    /// All nodes, of both kinds.
+    pub fn all(self) -> u8 {
+        self.nodes.saturating_add(self.machines)
+    }
+
+    /// The numbers of those in virtual machines.
+    fn machines(self) -> std::ops::RangeInclusive<u8> {
+        self.nodes.saturating_add(1)..=self.all()
+    }
 }
 
 /// A cluster. Dropping it ends every process of it and removes its folder; so does the end of this process.
@@ -120,16 +138,16 @@ impl Cluster {
 
     /// The same, in an empty folder that only this user may read; it is removed in the end.
     pub async fn start_in(folder: PathBuf, shape: Shape) -> Result<Self, ClusterError> {
-        if shape.nodes > network::MOST {
+        if shape.all() > network::MOST {
             return Err(ClusterError::Nodes("to be 100 at most"));
         }
-        if shape.nodes > 0 && !nix::unistd::geteuid().is_root() {
+        if shape.all() > 0 && !nix::unistd::geteuid().is_root() {
             return Err(ClusterError::Nodes("root: for namespaces, mounts and control groups"));
         }
         let programs = programs(shape)?;
-        let supervisor = Supervisor::start(&folder, shape.nodes > 0)?;
+        let supervisor = Supervisor::start(&folder, shape.all() > 0)?;
         // From here on the folder is removed whatever happens.
-        let network = if shape.nodes > 0 { Some(Network::start(&supervisor)?) } else { None };
+        let network = if shape.all() > 0 { Some(Network::start(&supervisor)?) } else { None };
         let host = network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| network.block.host());
         let (socket, address) = reserve_port(host).map_err(ClusterError::Port)?;
         let authority = control_plane::write(&folder, &programs, address)?;
@@ -139,7 +157,7 @@ impl Cluster {
         for server in [ETCD, API_SERVER] {
             cluster.supervisor.run(server)?;
         }
-        if shape.nodes > 0 {
+        if shape.all() > 0 {
             cluster.prepare_nodes(&authority, address)?;
         }
         cluster.until(API_SERVER, "/readyz").await?;
@@ -150,7 +168,7 @@ impl Cluster {
         // A pod wants a service account, which the controller manager makes; kubectl wants the document.
         cluster.until(CONTROLLER_MANAGER, "/api/v1/namespaces/default/serviceaccounts/default").await?;
         cluster.until(API_SERVER, "/openapi/v2").await?;
-        for node in 1..=shape.nodes {
+        for node in 1..=shape.all() {
             cluster.until_ready(node).await?;
         }
         Ok(cluster)
@@ -170,13 +188,20 @@ impl Cluster {
             network.add(&self.supervisor, node)?;
             nodes::write(&self.folder, &self.programs, &membership, node)?;
         }
+        if self.shape.machines > 0 {
+            let image = machine_image(&self.programs)?;
+            for node in self.shape.machines() {
+                network.plug(&self.supervisor, node)?;
+                vm::write(&self.folder, &image, &membership, node)?;
+            }
+        }
         Ok(())
     }
 
     async fn start_nodes(&mut self) -> Result<(), ClusterError> {
         let Some(block) = self.block() else { return Ok(()) };
         let objects: Api<Node> = Api::all(self.client("default").await?);
-        for node in 1..=self.shape.nodes {
+        for node in 1..=self.shape.all() {
             let object = serde_json::from_value(nodes::object(block, node));
             let object = object.map_err(|error| ClusterError::Client(error.into()))?;
             let made = objects.create(&PostParams::default(), &object).await;
@@ -191,7 +216,7 @@ impl Cluster {
         self.network.as_ref().map(|network| network.block)
     }
 
-    /// A command in the namespaces of a node, counted from 1, as its root: append the program.
+    /// A command in the namespaces of a node, counted from 1, as its root: append the program. Not for a virtual machine.
     pub fn in_node(&self, node: u8) -> Result<Command, ClusterError> {
         let path = self.folder.join("nodes").join(node_name(node)).join("pid");
         let pid = fs::read_to_string(&path);
@@ -206,6 +231,11 @@ impl Cluster {
         Ok(enter)
     }
 
+    /// Runs a shell command as root in the virtual machine that is a node, with this input, and gives what it printed.
+    pub fn order(&self, node: u8, command: &str, input: &[u8]) -> Result<String, ClusterError> {
+        vm::order(&self.folder, node, command, input)
+    }
+
     /// Gives all nodes the images of an archive, in the layout of the Open Container Initiative or docker's. Pods that name them
     /// want `imagePullPolicy: Never`.
     pub fn import(&self, archive: &Path) -> Result<(), ClusterError> {
@@ -216,6 +246,9 @@ impl Cluster {
             let mut import = self.in_node(node)?;
             import.args(["ctr", "-n", "k8s.io", "images", "import"]).arg(Path::new("/run/images").join(name));
             supervisor::run(import)?;
+        }
+        for node in self.shape.machines() {
+            vm::import(&self.folder, node, &copy)?;
         }
         Ok(())
     }
@@ -290,7 +323,7 @@ impl Cluster {
     /// Waits until pods can be placed on a node.
     async fn until_ready(&mut self, node: u8) -> Result<(), ClusterError> {
         let name = node_name(node);
-        let log = self.folder.join("nodes").join(&name).join("var/log/kubelet.log");
+        let log = nodes::place(&self.folder, node).join("var/log/kubelet.log");
         let ready = async |client: &Client| {
             let node = Api::<Node>::all(client.clone()).get(&name).await;
             node.is_ok_and(|node| nodes::takes_pods(&node))

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use test_cluster::{Cluster, Shape};
 
-const USAGE: &str = "Usage: cargo xtask cluster up [--nodes N] [--name NAME] | down [--name NAME]";
+const USAGE: &str = "Usage: cargo xtask cluster up [--nodes N] [--vm M] [--name NAME] | down [--name NAME]";
 
 /// How long the processes of a cluster may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +31,7 @@ fn main() -> anyhow::Result<()> {
         match option {
             "--name" => name = value,
             "--nodes" if order != "down" => shape.nodes = value.parse().context("a number of nodes")?,
+            "--vm" if order != "down" => shape.machines = value.parse().context("a number of machines")?,
             _ => bail!("{USAGE}"),
         }
     }
@@ -97,9 +98,14 @@ fn up(place: &Place, name: &str, shape: Shape) -> anyhow::Result<()> {
     place.clear()?;
     // What is built is built here, where it can be seen.
     let programs = test_cluster::programs(shape)?;
+    let mut holder = command(&std::env::current_exe()?);
+    if shape.machines > 0 {
+        holder.env(test_cluster::MACHINE_IMAGE, test_cluster::machine_image(&programs)?);
+    }
     let start = Instant::now();
-    let mut holder = command(&std::env::current_exe()?)
-        .args(["hold", "--name", name, "--nodes", &shape.nodes.to_string()])
+    let mut holder = holder
+        .args(["hold", "--name", name])
+        .args(["--nodes", &shape.nodes.to_string(), "--vm", &shape.machines.to_string()])
         .env(test_cluster::PROGRAMS, programs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

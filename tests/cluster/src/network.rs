@@ -142,6 +142,14 @@ impl Network {
         self.attach(supervisor, node)
     }
 
+    /// Makes the port of a node that is a virtual machine: the link, whose other end is the machine's network card.
+    pub(crate) fn plug(&self, supervisor: &Supervisor, node: u8) -> Result<(), ClusterError> {
+        let name = node_name(node);
+        ip(supervisor, &format!("-n {SWITCH} tuntap add {name} mode tap"))?;
+        ip(supervisor, &format!("-n {SWITCH} link set {name} master {BRIDGE} up"))?;
+        self.attach(supervisor, node)
+    }
+
     /// Sends what is for a node's pods to that node, whatever it is that has its address.
     pub(crate) fn attach(&self, supervisor: &Supervisor, node: u8) -> Result<(), ClusterError> {
         let (pods, node) = (self.block.pods(node), self.block.node(node));

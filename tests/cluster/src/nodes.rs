@@ -3,7 +3,7 @@
 //! What a kubelet is told is the same on every kind of node: its files are in `/run/kubernetes`, and `files` makes them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub(crate) fn takes_pods(node: &Node) -> bool {
 }
 
 /// The files of a node, by their names below `/run/kubernetes`.
-pub(crate) fn files(of: &Membership<'_>, node: u8) -> Result<Vec<(&'static str, String)>, ClusterError> {
+fn files(of: &Membership<'_>, node: u8) -> Result<Vec<(&'static str, String)>, ClusterError> {
     let name = node_name(node);
     let address = of.block.node(node).to_string();
     let kubelet = of.authority.identity(
@@ -82,6 +82,23 @@ pub(crate) fn files(of: &Membership<'_>, node: u8) -> Result<Vec<(&'static str, 
     ])
 }
 
+/// A node's own folder, in the cluster's.
+pub(crate) fn place(folder: &Path, node: u8) -> PathBuf {
+    folder.join("nodes").join(node_name(node))
+}
+
+/// Writes the files of a node into `kubernetes` in its folder.
+pub(crate) fn write_files(folder: &Path, of: &Membership<'_>, node: u8) -> Result<(), ClusterError> {
+    for (file, text) in files(of, node)? {
+        let path = place(folder, node).join("kubernetes").join(file);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|source| ClusterError::write(parent, source))?;
+        }
+        fs::write(&path, text).map_err(|source| ClusterError::write(&path, source))?;
+    }
+    Ok(())
+}
+
 /// Writes what a node on this kernel needs into the cluster's folder, and the command that starts it as a server of its name.
 pub(crate) fn write(
     folder: &Path,
@@ -89,15 +106,8 @@ pub(crate) fn write(
     of: &Membership<'_>,
     node: u8,
 ) -> Result<(), ClusterError> {
-    let name = node_name(node);
-    let place = folder.join("nodes").join(&name);
-    for (file, text) in files(of, node)? {
-        let path = place.join("kubernetes").join(file);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|source| ClusterError::write(parent, source))?;
-        }
-        fs::write(&path, text).map_err(|source| ClusterError::write(&path, source))?;
-    }
+    write_files(folder, of, node)?;
+    let (name, place) = (node_name(node), place(folder, node));
     let script = folder.join("node.sh");
     fs::write(&script, include_str!("node.sh")).map_err(|source| ClusterError::write(&script, source))?;
     let command = [

@@ -1,5 +1,6 @@
 //! The programs that a cluster is made of: Kubernetes' own are built, the others are Debian's packages.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,32 +10,39 @@ use super::{ClusterError, Shape};
 /// Names the folder of Kubernetes' programs, where they are not to be built.
 pub const PROGRAMS: &str = "SQUALL_KUBERNETES";
 
+/// Names the folder of the image of virtual machines, where it is not to be built.
+pub const MACHINE_IMAGE: &str = "SQUALL_MACHINE_IMAGE";
+
 /// Where Kubernetes' programs are; builds them if it must, which takes minutes once. As root it installs the packages that
 /// nodes need besides.
 pub fn programs(shape: Shape) -> Result<PathBuf, ClusterError> {
-    let nodes = shape.nodes > 0;
+    let nodes = shape.all() > 0;
     if let Some(folder) = std::env::var_os(PROGRAMS) {
         if nodes {
-            build("packages")?;
+            run("build", "packages".as_ref())?;
         }
         return Ok(folder.into());
     }
-    let folder = build(if nodes { "nodes" } else { "control" })?;
-    if folder.is_empty() { Err(failed()) } else { Ok(folder.into()) }
+    run("build", if nodes { "nodes" } else { "control" }.as_ref())
 }
 
-/// Runs `build`, and gives what it printed.
-fn build(what: &str) -> Result<String, ClusterError> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build");
-    let output = command(&script).arg(what).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+/// Where the image of virtual machines is, with kubelet and kube-proxy from `programs`; builds it if it must, which takes a
+/// minute once.
+pub fn machine_image(programs: &Path) -> Result<PathBuf, ClusterError> {
+    std::env::var_os(MACHINE_IMAGE)
+        .map_or_else(|| run("vm/image", programs.as_os_str()), |folder| Ok(folder.into()))
+}
+
+/// Runs one of our scripts, and gives the folder that it printed.
+fn run(script: &str, argument: &OsStr) -> Result<PathBuf, ClusterError> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    let output = command(&script).arg(argument).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output =
         output.map_err(|source| ClusterError::Io { what: format!("run {}", script.display()), source })?;
-    if !output.status.success() {
-        return Err(failed());
+    match output.status.code() {
+        Some(0) => {}
+        Some(3) => return Err(ClusterError::Missing(script.display().to_string())),
+        _ => return Err(ClusterError::Programs(format!("{} failed, see above", script.display()))),
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn failed() -> ClusterError {
-    ClusterError::Programs("the build failed, see above".to_owned())
+    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }

@@ -1,7 +1,4 @@
 //! `kube::Client` over a unix socket: how every part reaches the playground's API server.
-//!
-//! Only transport, and what its errors mean. Which socket is meant, and whether a playground is meant at all, is
-//! decided by the caller.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +7,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::Body;
 use kube::client::middleware::BaseUriLayer;
-use kube::runtime::watcher;
 use tokio::net::UnixStream;
 use tower::{Layer, ServiceExt};
 
@@ -61,10 +57,4 @@ pub fn over_unix(path: &Path, default_namespace: &str) -> kube::Client {
         }
     }));
     kube::Client::new(service, default_namespace)
-}
-
-/// Whether a watch cannot begin because the API server does not know the kind: its CRD is not installed. The answer
-/// to an unknown path is plain text, so that only its code tells.
-pub(crate) fn is_not_served(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
