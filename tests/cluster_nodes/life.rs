@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use test_cluster::Shape;
 
-use super::{eventually, pod, ready, serves, start, vm};
+use super::{STARTING, eventually, pod, ready, serves, start, vm};
 
 /// Set in a process that is to hold a cluster until it is killed: the file that tells when it is up.
 const HOLDS: &str = "SQUALL_TEST_HOLDS";
@@ -48,6 +48,7 @@ struct Held {
 
 #[expect(clippy::disallowed_methods, reason = "the test starts itself, to be killed")]
 fn held(shape: Shape) -> Held {
+    let _one = STARTING.blocking_lock();
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("up");
     let holder = Command::new(std::env::current_exe().unwrap())

@@ -24,12 +24,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_cluster::{BUSYBOX, Cluster, Shape, node_name};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// How long a cluster may take for what takes seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 const NODES: u8 = 3;
+
+/// Held while a cluster starts: two at once take longer than one after the other.
+static STARTING: Mutex<()> = Mutex::const_new(());
 
 /// The common cluster.
 async fn cluster() -> &'static Cluster {
@@ -42,6 +45,7 @@ async fn started(nodes: u8) -> Cluster {
 }
 
 async fn start(shape: Shape) -> Cluster {
+    let _one = STARTING.lock().await;
     let start = Instant::now();
     let cluster = Cluster::start_as(shape).await.unwrap_or_else(|error| panic!("{error:?}"));
     println!("{shape:?} and a control plane, ready from nothing: {:.1} s", start.elapsed().as_secs_f64());
