@@ -1,9 +1,9 @@
 //! The real program on a terminal.
 
-use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -12,11 +12,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use squall::api::SYSTEM_NAMESPACE;
 
-use super::pty::{Launch, Pty, Screen};
-use super::{NODES, PODS, memory, node_name, pod_name, report, simulated};
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_mins(3);
+use super::pty::{Launch, Pty};
+use super::terminal::{self, Rows, SIZE, processor_time, weight};
+use super::{NODES, PODS, node_name, pod_name, simulated};
 
 /// How long pods change: long enough for both segments of the recorder to be full of changes.
 const CHANGING: Duration = Duration::from_secs(100);
@@ -26,9 +24,6 @@ const REST: Duration = Duration::from_secs(20);
 
 /// Every so often ten pods change: 500 a second.
 const STEP: Duration = Duration::from_millis(20);
-
-/// Columns and rows.
-const SIZE: (u16, u16) = (120, 40);
 
 pub(crate) fn run() {
     println!("\nthe program on a terminal of {}x{}: {PODS} pods on {NODES} nodes", SIZE.0, SIZE.1);
@@ -42,14 +37,15 @@ pub(crate) fn run() {
     let listener = runtime.block_on(async { tokio::net::UnixListener::bind(&socket) }).expect("a socket");
     runtime.spawn(server.serve_unix(listener));
     for _ in 0..4 {
-        drop(start(&socket, folder.path(), false));
+        drop(start(&socket, folder.path()));
     }
-    let mut pty = start(&socket, folder.path(), true);
+    let mut pty = start(&socket, folder.path());
+    pty.watch(Duration::from_secs(1));
     let process = pty.pid().to_string();
     println!("memory with all listed: {}", weight(&process));
     let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let changing = runtime.spawn(change(client, Arc::clone(&stop), Arc::clone(&made)));
-    keys(&mut pty, &process, &made);
+    terminal::keys(&mut pty, &rows(), CHANGING, &made);
     stop.store(true, Ordering::SeqCst);
     runtime.block_on(changing).expect("the changes");
     println!("memory after {} changes: {}", made.load(Ordering::SeqCst), weight(&process));
@@ -141,87 +137,14 @@ async fn change(client: Client, stop: Arc<AtomicBool>, made: Arc<AtomicUsize>) {
 }
 
 /// Opens the console and waits until it shows everything.
-fn start(socket: &std::path::Path, folder: &std::path::Path, tell: bool) -> Pty {
-    let begun = Instant::now();
+fn start(socket: &Path, folder: &Path) -> Pty {
     let launch = Launch::squall(&["console"])
         .env("SQUALL_API_SOCKET", socket)
         .env("XDG_RUNTIME_DIR", folder)
-        .env("XDG_STATE_HOME", folder)
-        .size(SIZE.0, SIZE.1);
-    let mut pty = launch.start();
-    pty.wait_for(|screen| screen.has("all namespaces"), PATIENCE, "console");
-    let drawn = begun.elapsed();
-    pty.wait_for(|screen| screen.has(&pod_name(0)), PATIENCE, "pod");
-    let rows = begun.elapsed();
-    let all = format!(" {PODS} ");
-    pty.wait_for(|screen| screen.has(&all), PATIENCE, "whole list");
-    println!("start to the first frame {drawn:.0?}, first rows {rows:.0?}, all pods {:.0?}", begun.elapsed());
-    if tell {
-        pty.watch(Duration::from_secs(1));
-    }
-    pty
+        .env("XDG_STATE_HOME", folder);
+    terminal::start(launch, &rows())
 }
 
-/// Presses keys while pods change, and tells how long each took to be seen.
-fn keys(pty: &mut Pty, process: &str, made: &AtomicUsize) {
-    pty.watch(Duration::from_secs(2));
-    let begun = Instant::now();
-    let (first, bytes, used) = (made.load(Ordering::SeqCst), pty.received(), processor_time(process));
-    let (mut moved, mut paged) = (Vec::new(), Vec::new());
-    // No multiple of the batches' 100 ms: keys come at every point between them.
-    for round in 0_u64.. {
-        if begun.elapsed() >= CHANGING {
-            break;
-        }
-        let before = selected(&pty.screen());
-        let pressed = Instant::now();
-        pty.press(if round % 2 == 0 { "j" } else { "k" });
-        pty.wait_for(|screen| selected(screen) != before, PATIENCE, "other row");
-        moved.push(pressed.elapsed());
-        pty.watch(Duration::from_millis(113 + round * 37 % 100));
-        if round % 10 == 9 {
-            // To the last row, and back to the first: every line changes.
-            for (key, shows) in [("G", PODS - 1), ("gg", 0)] {
-                let pressed = Instant::now();
-                pty.send(key);
-                pty.wait_for(|screen| screen.has(&pod_name(shows)), PATIENCE, "other page");
-                paged.push(pressed.elapsed());
-                pty.watch(Duration::from_millis(113));
-            }
-        }
-    }
-    let seconds = begun.elapsed().as_secs_f64();
-    report("key j or k to the screen", &mut moved);
-    report("key G or g g to the screen", &mut paged);
-    let used = processor_time(process).saturating_sub(used).as_secs_f64();
-    println!(
-        "meanwhile: {:.0} changes/s, {:.0} bytes/s, {:.1} % of a core",
-        per(made.load(Ordering::SeqCst) - first, seconds),
-        per(pty.received() - bytes, seconds),
-        100.0 * used / seconds
-    );
-}
-
-#[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
-fn per(count: usize, seconds: f64) -> f64 {
-    count as f64 / seconds
-}
-
-/// The lowest line whose ground is not that of the last: the selected pod.
-fn selected(screen: &Screen<'_>) -> Option<u16> {
-    let ground = |row: u16| screen.cell(row, SIZE.0 / 2).bgcolor();
-    (0..SIZE.1).rev().find(|row| ground(*row) != ground(SIZE.1 - 1))
-}
-
-fn weight(process: &str) -> String {
-    let (now, most) = (memory(process, "VmRSS:"), memory(process, "VmHWM:"));
-    format!("{now:.1} MiB, {most:.1} MiB at most")
-}
-
-/// User and system time so far: fields 14 and 15 of `/proc/PID/stat`, in hundredths of a second (proc(5)).
-fn processor_time(process: &str) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process");
-    let behind_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = behind_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
-    Duration::from_millis(10 * ticks.sum::<u64>())
+fn rows() -> Rows {
+    Rows { count: PODS, first: pod_name(0), last: pod_name(PODS - 1) }
 }

@@ -20,9 +20,9 @@ mod pty;
 #[expect(dead_code, reason = "shared with tests of the controller")]
 #[path = "../../tests/controller/simulated.rs"]
 mod simulated;
+mod terminal;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ use squall::app::testing::{Console, after_noon};
 use squall::app::update;
 use squall::ui;
 use squall::ui::theme::Theme;
+
+use terminal::{memory, report};
 
 /// Pods.
 const PODS: usize = 20_000;
@@ -307,17 +309,4 @@ fn timed(work: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     work();
     begun.elapsed()
-}
-
-fn report(what: &str, times: &mut [Duration]) {
-    times.sort();
-    let at = |percent: usize| times.get((times.len() - 1) * percent / 100).copied().unwrap_or_default();
-    println!("{what}: p50 {:.1?}, p95 {:.1?}, max {:.1?} (n = {})", at(50), at(95), at(100), times.len());
-}
-
-/// A field of `/proc/PROCESS/status`, in MiB.
-fn memory(process: &str, field: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
-    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
 }

@@ -98,21 +98,21 @@ impl Turn {
         out: &mut Out,
     ) -> Result<Reached> {
         let mut states = pin!(follow::object(target.api.clone(), &target.name));
-        let (mut last, mut lost) = (ChaosStatus::default(), false);
+        let (mut last, mut away) = (ChaosStatus::default(), false);
         while let Ok(Some(state)) = timeout_at(deadline, states.next()).await {
             let object = match state {
                 Ok(Some(object)) if object.uid().as_deref() == Some(uid) => object,
                 Ok(_) => return Ok(Reached::Gone),
                 // The watch tries again by itself; the deadline ends it.
                 Err(error) => {
-                    if !std::mem::replace(&mut lost, true) {
+                    if !std::mem::replace(&mut away, true) {
                         let trouble = Trouble::watch(format!("watch {}", target.label()), error);
                         out.say(&format!("the API server is out of reach, still trying: {trouble}"));
                     }
                     continue;
                 }
             };
-            if std::mem::take(&mut lost) {
+            if std::mem::take(&mut away) {
                 out.say("the API server answers again");
             }
             last = status(&object);

@@ -74,12 +74,12 @@ impl Kubeconfig {
     /// # Errors
     /// What is wrong with the files, the context, its cluster or its user.
     pub async fn connect(&self, context: Option<&str>) -> Result<Connection, Trouble> {
-        let Read { mut content, places } = self.read()?;
+        let Read { content, places } = self.read()?;
         let name = context_name(&content, context, &places)?;
         let there = About { places, context: name.clone() };
         let chosen = there.context(&content)?;
         let cluster = there.cluster(&content, &chosen)?;
-        let user = there.user(&mut content, &chosen)?;
+        let user = there.user(&content, &chosen)?;
         let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
         let provides = user.exec.as_ref().is_some_and(|exec| exec.provide_cluster_info);
         let config = Config::from_custom_kubeconfig(content, &options).await;
@@ -294,20 +294,18 @@ impl About {
         Ok(cluster)
     }
 
-    /// The context's user, whose secrets are left out of `content`.
-    fn user(&self, content: &mut Content, chosen: &Context) -> Result<AuthInfo, Trouble> {
+    /// The context's user.
+    fn user(&self, content: &Content, chosen: &Context) -> Result<AuthInfo, Trouble> {
         let Some(name) = chosen.user.as_deref().filter(|name| !name.is_empty()) else {
             return Ok(AuthInfo::default());
         };
-        match content.auth_infos.iter().find(|user| user.name == name) {
-            Some(found) => Ok(found.auth_info.clone().unwrap_or_default()),
-            None => {
-                let there = listed(content.auth_infos.iter().map(|user| user.name.as_str()), name);
-                let why = format!("it names the user \"{name}\", who is not there");
-                Err(Trouble { why: Some(why), ..Trouble::new(self.what(None)) }
-                    .cure(format!("correct the name or add the user; users that are there: {there}")))
-            }
+        if let Some(found) = content.auth_infos.iter().find(|user| user.name == name) {
+            return Ok(found.auth_info.clone().unwrap_or_default());
         }
+        let there = listed(content.auth_infos.iter().map(|user| user.name.as_str()), name);
+        let why = format!("it names the user \"{name}\", who is not there");
+        Err(Trouble { why: Some(why), ..Trouble::new(self.what(None)) }
+            .cure(format!("correct the name or add the user; users that are there: {there}")))
     }
 
     /// An old certificate is refused by the API server with no word on why.

@@ -8,6 +8,7 @@ mod credentials;
 mod failure;
 mod in_cluster;
 mod kubeconfig;
+mod pauses;
 mod plugin;
 mod proxy;
 mod retry;
@@ -17,6 +18,7 @@ mod transport;
 pub use failure::TransportError;
 pub use in_cluster::in_cluster;
 pub use kubeconfig::{Acting, Contexts, Kubeconfig};
+pub(crate) use pauses::WatchPauses;
 pub use plugin::PluginError;
 pub use socket::{SocketError, over_unix};
 

@@ -162,10 +162,6 @@ impl Plugin {
         self.read(&output.stdout)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the user's own program, which is how their cluster logs in"
-    )]
     fn command(&self, interactive: bool) -> Command {
         let mut command = Command::new(&self.command);
         command.args(self.exec.args.iter().flatten()).kill_on_drop(true).stdout(Stdio::piped());

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::kinds::{ExperimentKey, Served};
 use crate::api::{Halt, Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
-use crate::client::is_not_served;
+use crate::client::{WatchPauses, is_not_served};
 use crate::experiment::world::World;
 
 /// How long a watch is asked to last, in seconds. A dead connection looks alive for no longer than this.
@@ -309,7 +309,7 @@ async fn follow_trimmed<K>(
     let store = pick(&stores);
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     // Nobody here reads who wrote which field, and it is half of a pod.
-    let stream = watch_kind(api, config).default_backoff().modify(|object| {
+    let stream = watch_kind(api, config).backoff(WatchPauses::default()).modify(|object| {
         object.meta_mut().managed_fields = None;
         trim(object);
     });

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::engine::Input;
 use crate::api::{CONTROLLER_LEASE, Halt, Injection, InjectionStatus, SYSTEM_NAMESPACE};
-use crate::client::is_not_served;
+use crate::client::{WatchPauses, is_not_served};
 use crate::experiment::wanted::HaltScope;
 
 /// A dead connection must not look alive for longer than a lease: kube's default would be five minutes.
@@ -114,7 +114,7 @@ async fn forward<T>(
 ) where
     T: Send + 'static,
 {
-    let events = events.default_backoff().inspect_err(|error| {
+    let events = events.backoff(WatchPauses::default()).inspect_err(|error| {
         tracing::warn!(error = %super::engine::error_chain(error), "a watch failed; it is made anew");
     });
     let mut events = std::pin::pin!(events);

@@ -91,16 +91,29 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     let disturbed = Arc::new(AtomicBool::new(false));
     let (engine, _lock) = open(&options, &disturbed)?;
-    let halt_file = HaltFile::new(&options.state_dir);
+    serve(client, &options.node, engine, Looks::new(&options.state_dir, disturbed), shutdown).await
+}
+
+/// [`run`] for a node whose state is open already, whatever kernel it works on.
+///
+/// # Errors
+/// When the engine's thread cannot be started, or dies.
+pub async fn serve<K: Kernel + Send + 'static>(
+    client: Client,
+    node: &str,
+    engine: Engine<K>,
+    looks: Looks,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
     let (inputs, from_bus) = mpsc::sync_channel(QUEUE);
     let (to_bus, statuses) = tokio::sync::mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || drive(engine, Looks { halt_file, disturbed }, &from_bus, &to_bus))
+        .spawn(move || drive(engine, looks, &from_bus, &to_bus))
         .map_err(|_e| DaemonError::Engine("could not be started"))?;
-    tracing::info!(node = options.node, "daemon started");
+    tracing::info!(node, "daemon started");
     let writer = tokio::spawn(bus::write_statuses(client.clone(), statuses));
-    watch(client, &options.node, &inputs, shutdown).await;
+    watch(client, node, &inputs, shutdown).await;
     stop(inputs, thread).await?;
     if tokio::time::timeout(FAREWELL, writer).await.is_err() {
         tracing::warn!("the API server did not take the last statuses in time");
@@ -201,10 +214,17 @@ fn drive<K: Kernel>(
 }
 
 /// What the engine's thread looks at between inputs.
-struct Looks {
+#[derive(Debug)]
+pub struct Looks {
     halt_file: HaltFile,
-    /// Whether a helper has ended by itself.
     disturbed: Arc<AtomicBool>,
+}
+
+impl Looks {
+    /// At the halt file in `state_dir`, and whether a helper has ended by itself: whoever sees that sets `disturbed`.
+    pub fn new(state_dir: &Path, disturbed: Arc<AtomicBool>) -> Self {
+        Self { halt_file: HaltFile::new(state_dir), disturbed }
+    }
 }
 
 /// Waits for an input, a change of the halt file, the end of a helper, or `wake`, which is a timeout.

@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails, and how long a cluster takes is told where it was started"

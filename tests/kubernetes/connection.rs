@@ -200,7 +200,7 @@ async fn a_proxy_is_gone_through() {
         command.envs(variables.iter().map(|(name, value)| (*name, value.clone()))).output().await.unwrap()
     };
     let nowhere = ("HTTPS_PROXY", "http://127.0.0.1:9".to_owned());
-    assert!(!run(&[nowhere.clone()]).await.status.success());
+    assert!(!run(std::slice::from_ref(&nowhere)).await.status.success());
     assert!(run(&[nowhere, ("NO_PROXY", "127.0.0.0/8".to_owned())]).await.status.success());
 }
 
@@ -314,7 +314,7 @@ async fn no_secret_is_in_the_most_talkative_log() {
 }
 
 /// A pod's file system around the program: tmpfs over /var/run/secrets, filled by the shell script `fill`.
-async fn in_a_pod(home: &Home, url: &http::Uri, words: &str) -> tokio::process::Child {
+fn in_a_pod(home: &Home, url: &http::Uri, words: &str) -> tokio::process::Child {
     let script = format!(
         "mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io && \
          ln -s {0}/account /run/secrets/kubernetes.io/serviceaccount && exec {1} {words}",
@@ -325,7 +325,6 @@ async fn in_a_pod(home: &Home, url: &http::Uri, words: &str) -> tokio::process::
     let command = command.as_std_mut();
     let environment: Vec<_> =
         command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    #[expect(clippy::disallowed_methods, reason = "the program under test is a child")]
     let mut unshare = tokio::process::Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
@@ -353,7 +352,7 @@ async fn a_pod_has_its_account_and_takes_the_new_token() {
     home.file("account/ca.crt", std::str::from_utf8(&authority).unwrap());
     home.file("account/namespace", "kube-public\n");
 
-    let nothing = in_a_pod(&home, &url, "get configmaps").await.wait_with_output().await.unwrap();
+    let nothing = in_a_pod(&home, &url, "get configmaps").wait_with_output().await.unwrap();
     let said = String::from_utf8_lossy(&nothing.stderr).into_owned();
     assert!(said.contains("serviceaccount/token") && said.contains("service account"), "{said}");
 
@@ -376,7 +375,7 @@ async fn a_pod_has_its_account_and_takes_the_new_token() {
     });
     super::rights::bind(&client, "kube-public", "pod", role).await;
 
-    let mut child = in_a_pod(&home, &url, "get configmaps -w -o name").await;
+    let mut child = in_a_pod(&home, &url, "get configmaps -w -o name");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut errors = child.stderr.take().unwrap();
     config_map(&client, "kube-public", "before-rotation").await;

@@ -17,6 +17,9 @@ mod cases;
 mod connection;
 mod contract;
 mod definitions;
+#[path = "../fleet/mod.rs"]
+mod fleet;
+mod install;
 mod installed;
 mod life;
 #[path = "../manifest_table/mod.rs"]
@@ -28,20 +31,17 @@ mod program;
 #[expect(dead_code, reason = "shared with tests of the terminal itself")]
 mod pty;
 mod rights;
+mod scale;
 #[path = "../api_contract/step.rs"]
 mod step;
 
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
-use kube::runtime::wait::{await_condition, conditions::is_crd_established};
-use kube::{Api, Client, ResourceExt};
+use kube::Client;
 use test_cluster::Cluster;
 use tokio::sync::OnceCell;
 
-/// How long the API server may take for what it does in the background.
-const PATIENCE: Duration = Duration::from_secs(20);
+use install::{PATIENCE, install};
 
 /// The common control plane.
 async fn cluster() -> &'static Cluster {
@@ -54,12 +54,7 @@ async fn cluster() -> &'static Cluster {
 async fn client_with_crds() -> Client {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let client = cluster().await.client("default").await.unwrap();
-    let install = || async {
-        for kind in squall::api::custom_kinds() {
-            install(&client, kind.definition()).await;
-        }
-    };
-    INSTALLED.get_or_init(install).await;
+    INSTALLED.get_or_init(|| install::squalls(&client)).await;
     client
 }
 
@@ -70,24 +65,4 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "{what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Applies a CRD as `squall install` will, and waits until its kind is served.
-async fn install(client: &Client, definition: &CustomResourceDefinition) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = definition.name_any();
-    let params = PatchParams::apply("squall").force();
-    let applied = definitions.patch(&name, &params, &Patch::Apply(definition)).await;
-    applied.unwrap_or_else(|error| panic!("{name} is refused: {error}"));
-    let established = await_condition(definitions, &name, is_crd_established());
-    tokio::time::timeout(PATIENCE, established).await.expect("it is not established").unwrap();
-    // Every group's handler learns of it a little later.
-    let spec = &definition.spec;
-    let path = format!("/apis/{}/{}/{}", spec.group, spec.versions[0].name, spec.names.plural);
-    let served = async {
-        while client.request_text(http::Request::get(&path).body(Vec::new()).unwrap()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, served).await.expect("it is not served");
 }

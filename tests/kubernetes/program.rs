@@ -61,7 +61,6 @@ impl Home {
         ]
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the program under test is a child")]
     pub(crate) fn command(&self, kubeconfig: &str, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(words).env_clear().envs(self.environment(kubeconfig)).kill_on_drop(true);

@@ -167,9 +167,11 @@ async fn a_refused_verb_names_the_right_and_the_cure_works() {
 }
 
 /// Runs kubectl commands as somebody who may do everything.
-#[expect(clippy::disallowed_methods, reason = "kubectl is a part of the cluster under the test")]
 async fn administrate(home: &Home, commands: &str) {
-    let path = format!("{}:/usr/bin:/bin", test_cluster::programs().unwrap().display());
+    let path = format!(
+        "{}:/usr/bin:/bin",
+        test_cluster::programs(test_cluster::Shape::default()).unwrap().display()
+    );
     let mut shell = tokio::process::Command::new("sh");
     shell.args(["-c", commands]).env("PATH", path).env("KUBECONFIG", cluster().await.kubeconfig());
     let output = shell.env("HOME", home.0.path()).output().await.unwrap();

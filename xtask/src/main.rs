@@ -14,10 +14,11 @@ use anyhow::bail;
 const USAGE: &str = "\
 Usage: cargo xtask CHORE
 
-  cluster up [--nodes N] [--vm M] [--name NAME] | down [--name NAME]
+  cluster up [--nodes N] [--vm M] [--fake-nodes N] [--fake-pods M] [--name NAME]
+  cluster down [--name NAME]
                  a Kubernetes control plane on this machine, with nodes in namespaces and in virtual
-                 machines if wanted; `up` prints where kubectl finds it, and builds its programs the
-                 first time (minutes)
+                 machines if wanted, or with objects that only seem to be nodes and pods; `up` prints
+                 where kubectl finds it, and builds its programs the first time (minutes)
   crds           write the CRDs of the types to deploy/crds
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
                  (TARGET: x86_64-unknown-linux-musl unless given)

@@ -156,9 +156,9 @@ impl Query<'_> {
             config = config.fields(&format!("metadata.name={name}"));
         }
         let mut events = pin!(follow::watch(self.api.clone(), config));
-        let (mut list, mut lost) = (Vec::new(), false);
+        let (mut list, mut away) = (Vec::new(), false);
         // What was printed last of each object: after a failure everything is listed once more.
-        let mut printed = Printed::default();
+        let mut known = Printed::default();
         while let Some(event) = events.next().await {
             match event {
                 Err(error) if is_not_served(&error) || is_refused(&error) => {
@@ -166,8 +166,8 @@ impl Query<'_> {
                         Trouble::watch(format!("watch {}", printer.kind.resource.plural), error).into()
                     );
                 }
-                Err(error) if !lost => {
-                    lost = true;
+                Err(error) if !away => {
+                    away = true;
                     let trouble = Trouble::watch(format!("watch {}", printer.kind.resource.plural), error);
                     out.say(&format!("the API server is out of reach, still trying: {trouble}"));
                 }
@@ -175,22 +175,22 @@ impl Query<'_> {
                 Ok(Event::Init) => list.clear(),
                 Ok(Event::InitApply(object)) => list.push(object),
                 Ok(Event::InitDone) => {
-                    if std::mem::take(&mut lost) {
+                    if std::mem::take(&mut away) {
                         out.say("the API server answers again");
                     }
-                    for name in printed.gone(&list) {
+                    for name in known.gone(&list) {
                         out.say(&format!("{}/{name} was deleted meanwhile", printer.kind.singular()));
                     }
-                    list.retain(|object| printed.is_news(object));
+                    list.retain(|object| known.is_news(object));
                     printer.print(std::mem::take(&mut list), true, out)?;
                 }
                 Ok(Event::Apply(object)) => {
-                    if printed.is_news(&object) {
+                    if known.is_news(&object) {
                         printer.print(vec![object], true, out)?;
                     }
                 }
                 Ok(Event::Delete(object)) => {
-                    printed.0.remove(&object.uid().unwrap_or_default());
+                    known.0.remove(&object.uid().unwrap_or_default());
                     printer.print(vec![object], true, out)?;
                 }
             }

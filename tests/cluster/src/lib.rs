@@ -9,6 +9,7 @@
 
 mod certificates;
 mod control_plane;
+mod fake;
 mod image;
 mod network;
 mod nodes;
@@ -35,6 +36,7 @@ use nix::sys::socket::{
 
 use certificates::Authority;
 use control_plane::{API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER};
+pub use fake::FakeNodes;
 pub use image::{BUSYBOX, archive};
 use network::Network;
 pub use network::{Block, node_name};
@@ -67,6 +69,8 @@ pub enum ClusterError {
     Port(#[source] nix::Error),
     #[error("cannot make a client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot {what}")]
+    Api { what: String, source: Box<kube::Error> },
     #[error("the cluster's first process is gone")]
     Supervisor,
     #[error("nodes need {0}")]

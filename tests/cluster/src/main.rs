@@ -14,35 +14,63 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use test_cluster::{Cluster, Shape};
+use test_cluster::{Cluster, FakeNodes, Shape};
 
-const USAGE: &str = "Usage: cargo xtask cluster up [--nodes N] [--vm M] [--name NAME] | down [--name NAME]";
+const USAGE: &str = "\
+Usage: cargo xtask cluster up [--nodes N] [--vm M] [--fake-nodes N] [--fake-pods M] [--name NAME]
+       cargo xtask cluster down [--name NAME]";
+
+/// Where the pods of fake nodes are made.
+const FAKE_NAMESPACE: &str = "fake";
 
 /// How long the processes of a cluster may take to go.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let mut arguments = arguments.iter().map(String::as_str);
-    let order = arguments.next().context(USAGE)?;
-    let (mut name, mut shape) = ("default", Shape::default());
-    while let Some(option) = arguments.next() {
-        let value = arguments.next().context(USAGE)?;
-        match option {
-            "--name" => name = value,
-            "--nodes" if order != "down" => shape.nodes = value.parse().context("a number of nodes")?,
-            "--vm" if order != "down" => shape.machines = value.parse().context("a number of machines")?,
-            _ => bail!("{USAGE}"),
-        }
-    }
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    ensure!(!name.is_empty() && name.len() <= 20 && name.chars().all(plain), "a name has a-z and 0-9 only");
-    let place = Place::of(name)?;
-    match order {
-        "up" => up(&place, name, shape),
-        "hold" => hold(&place, shape),
+    let Some((order, arguments)) = arguments.split_first() else { bail!("{USAGE}") };
+    let options = Options::of(arguments)?;
+    let place = Place::of(&options.name)?;
+    match order.as_str() {
+        "up" => up(&place, &options, arguments),
+        "hold" => hold(&place, &options),
         "down" => down(&place),
         _ => bail!("{USAGE}"),
+    }
+}
+
+/// What a cluster is to be like.
+struct Options {
+    name: String,
+    shape: Shape,
+    fake_nodes: usize,
+    fake_pods: usize,
+}
+
+impl Options {
+    fn of(arguments: &[String]) -> anyhow::Result<Self> {
+        let mut options =
+            Self { name: "default".to_owned(), shape: Shape::default(), fake_nodes: 0, fake_pods: 0 };
+        for pair in arguments.chunks(2) {
+            let [option, value] = pair else { bail!("{USAGE}") };
+            let number = || value.parse().with_context(|| format!("{option} wants a number"));
+            match option.as_str() {
+                "--name" => options.name.clone_from(value),
+                "--nodes" => options.shape.nodes = value.parse().context("a number of nodes")?,
+                "--vm" => options.shape.machines = value.parse().context("a number of machines")?,
+                "--fake-nodes" => options.fake_nodes = number()?,
+                "--fake-pods" => options.fake_pods = number()?,
+                _ => bail!("{USAGE}"),
+            }
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let name = &options.name;
+        ensure!(
+            !name.is_empty() && name.len() <= 20 && name.chars().all(plain),
+            "a name has a-z and 0-9 only"
+        );
+        ensure!(options.fake_pods == 0 || options.fake_nodes > 0, "pods need nodes: give --fake-nodes, too");
+        Ok(options)
     }
 }
 
@@ -90,22 +118,22 @@ impl Place {
     }
 }
 
-fn up(place: &Place, name: &str, shape: Shape) -> anyhow::Result<()> {
+fn up(place: &Place, options: &Options, arguments: &[String]) -> anyhow::Result<()> {
     if place.held_by()?.is_some() {
         say(&format!("it is up already\n{}", usage_of(&place.folder)));
         return Ok(());
     }
     place.clear()?;
     // What is built is built here, where it can be seen.
-    let programs = test_cluster::programs(shape)?;
+    let programs = test_cluster::programs(options.shape)?;
     let mut holder = command(&std::env::current_exe()?);
-    if shape.machines > 0 {
+    if options.shape.machines > 0 {
         holder.env(test_cluster::MACHINE_IMAGE, test_cluster::machine_image(&programs)?);
     }
     let start = Instant::now();
     let mut holder = holder
-        .args(["hold", "--name", name])
-        .args(["--nodes", &shape.nodes.to_string(), "--vm", &shape.machines.to_string()])
+        .arg("hold")
+        .args(arguments)
         .env(test_cluster::PROGRAMS, programs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -123,7 +151,7 @@ fn usage_of(folder: &Path) -> String {
 }
 
 /// Owns the cluster until this process is ended, in whatever way.
-fn hold(place: &Place, shape: Shape) -> anyhow::Result<()> {
+fn hold(place: &Place, options: &Options) -> anyhow::Result<()> {
     // Away from the terminal: what ends a shell's jobs is not to end the cluster.
     nix::unistd::setsid().context("cannot leave the session")?;
     let mut holder = File::options().create(true).truncate(false).write(true).open(&place.holder)?;
@@ -132,12 +160,20 @@ fn hold(place: &Place, shape: Shape) -> anyhow::Result<()> {
     writeln!(holder, "{}", std::process::id())?;
     DirBuilder::new().mode(0o700).create(&place.folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), shape))?;
-    say("ready");
-    // From here on it has nothing to say, and whoever waits for the end of `up`'s output is not to wait for it.
-    let nowhere = File::options().write(true).open("/dev/null")?;
-    nix::unistd::dup2_stderr(&nowhere).context("cannot leave the terminal")?;
-    cluster.wait()?;
+    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), options.shape))?;
+    let ended = runtime.block_on(async {
+        let nodes = FakeNodes::start(cluster.client("default").await?, options.fake_nodes).await?;
+        nodes.pods(FAKE_NAMESPACE, options.fake_pods).await?;
+        say("ready");
+        // From here on it has nothing to say, and whoever waits for the end of `up`'s output is not to wait for it.
+        let nowhere = File::options().write(true).open("/dev/null")?;
+        nix::unistd::dup2_stderr(&nowhere).context("cannot leave the terminal")?;
+        // The fake nodes live while somebody waits here.
+        let ended = tokio::task::spawn_blocking(move || cluster.wait().map(|()| cluster)).await?;
+        drop(nodes);
+        ended.map_err(anyhow::Error::from)
+    });
+    let cluster = ended?;
     drop(cluster);
     place.clear()
 }

@@ -12,10 +12,12 @@ readonly step=$1 node=$2
 
 # Calls "$1 MOUNT-POINT TYPE OPTIONS" for every hierarchy of control groups, be it version 1, 2 or both.
 hierarchies() {
-  local point type options
+  local all point type options
+  # Read before anything is called: no child is to be in a group that it leaves.
+  all=$(sed -nE 's|^[0-9]+ [0-9]+ [^ ]+ [^ ]+ ([^ ]+) .* - (cgroup2?) [^ ]+ ([^ ]+)$|\1 \2 \3|p' /proc/self/mountinfo)
   while read -r point type options; do
     "$1" "$point" "$type" "$options"
-  done < <(sed -nE 's|^[0-9]+ [0-9]+ [^ ]+ [^ ]+ ([^ ]+) .* - (cgroup2?) [^ ]+ ([^ ]+)$|\1 \2 \3|p' /proc/self/mountinfo)
+  done <<<"$all"
 }
 
 # Lets the children of a group of version 2 have what it has. Beside version 1 it has nothing that a kubelet wants.

@@ -49,7 +49,7 @@ pub(crate) fn write(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) 
 ///
 /// q35 has the timers by which the kernel finds out how fast its clocks are even while the host is busy. What else it
 /// suspects when the host gives it no time, of its timers and of processors that hang, it is told not to. The drives are
-/// NVMe because Debian's kernel can mount one without any module, so that there is no initrd.
+/// `NVMe` because Debian's kernel can mount one without any module, so that there is no initrd.
 fn machine(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) -> Vec<String> {
     let (name, place) = (node_name(node), place(folder, node));
     let kernel = format!(
