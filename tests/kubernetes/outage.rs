@@ -215,6 +215,7 @@ async fn one_console_goes_from_one_living_cluster_to_another() {
         pty.press("esc");
         // A key right behind it would be another key.
         pty.wait_for(|screen| !screen.has("has no context"), PATIENCE, "an end of that");
+        pty.watch(Duration::from_millis(500));
         on(&mut pty, "one", "two");
         pty.type_text(":ctx asks\r");
         pty.wait_text("needs the terminal, and the console has it");

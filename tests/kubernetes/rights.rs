@@ -1,6 +1,8 @@
 //! Three users of a real API server: who may only look, who has one namespace, and who may do everything; what verbs and
 //! console say to each before and after they try.
 
+use std::time::Duration;
+
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::Api;
@@ -208,6 +210,20 @@ fn shows(pty: &mut Pty, texts: &[&str]) {
     pty.wait_for(all, 3 * PATIENCE, &format!("{texts:?}"));
 }
 
+/// Presses a key until its effect shows: the row that it is for may not be there yet.
+fn presses(pty: &mut Pty, key: &str, effect: &str) {
+    for _ in 0..20 {
+        pty.press(key);
+        for _ in 0..15 {
+            pty.watch(Duration::from_millis(200));
+            if pty.screen().has(effect) {
+                return;
+            }
+        }
+    }
+    panic!("no {effect:?} after {key}:\n{}", pty.screen().frame());
+}
+
 #[tokio::test]
 async fn the_console_of_a_viewer_says_what_may_not_be_done_before_it_is_tried() {
     let client = client_with_crds().await;
@@ -229,8 +245,11 @@ async fn the_console_of_a_viewer_says_what_may_not_be_done_before_it_is_tried() 
         pty.press("!");
         shows(&mut pty, &["Emergency stop?", "It will be refused"]);
         pty.press("enter");
-        shows(&mut pty, &["Could not emergency stop", "may not create halts.squall.dev"]);
+        // The sentence is wrapped.
+        shows(&mut pty, &["Could not emergency stop", "create halts.squall.dev"]);
         pty.press("esc");
+        // A key right behind it would be another key.
+        pty.wait_for(|screen| !screen.has("Could not"), PATIENCE, "an end of that");
         pty.press("?");
         shows(&mut pty, &["keys: "]);
     })
@@ -260,8 +279,7 @@ async fn the_console_of_one_namespace_shows_it_and_does_everything_there() {
         shows(&mut pty, &["mine", "ARMED", "may not list nodes"]);
         pty.press("2");
         shows(&mut pty, &["own", "ARMED"]);
-        pty.press("p");
-        shows(&mut pty, &["Pause NetworkChaos mine/own?"]);
+        presses(&mut pty, "p", "Pause NetworkChaos mine/own?");
         pty.press("enter");
         shows(&mut pty, &["is being paused"]);
     })

@@ -63,6 +63,11 @@ async fn fifty_nodes_write_once_each_and_outlive_the_api_server() {
     let outage = rig.outage(&mut cluster, Duration::from_secs(8), duration, lease).await;
     assert_eq!(outage.left, 0, "faults outlived their deadline or their lease");
     assert_eq!((outage.spans.len(), outage.losses.len()), (NODES, TARGETS / 2));
-    assert!(outage.spans[0] >= duration, "a fault ended before its time: {:?}", outage.spans[0]);
+    // The daemon's clock starts a moment before what it did is written down.
+    assert!(
+        outage.spans[0] + Duration::from_millis(50) >= duration,
+        "a fault ended before its time: {:?}",
+        outage.spans[0]
+    );
     assert!(!controller.is_finished());
 }
