@@ -71,7 +71,7 @@ impl Engine {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        since(self.origin)
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -125,10 +125,10 @@ impl Engine {
     }
 
     fn take(&mut self, name: &str, number: u16) {
-        let now = self.now();
+        let origin = self.origin;
         let room = MEMORY_MAX.saturating_sub(self.memory);
         let Some(pod) = self.pods.get_mut(name) else { return };
-        match pod.take(number, &mut self.inbox, now, room) {
+        match pod.take(number, &mut self.inbox, || since(origin), room) {
             Ok(Taken { memory, refused }) => {
                 self.memory += memory;
                 if let Some(drain) = &mut self.drain {
@@ -225,6 +225,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Nanoseconds.
+fn since(origin: Instant) -> u64 {
+    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What there is to do.

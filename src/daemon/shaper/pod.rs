@@ -49,12 +49,14 @@ impl Pod {
         &mut self,
         number: u16,
         inbox: &mut Inbox,
-        now: u64,
+        clock: impl FnOnce() -> u64,
         mut room: usize,
     ) -> io::Result<Taken> {
         let Self { queues, raw, flows, mtus } = self;
         let Some(queue) = queues.get_mut(&number) else { return Ok(Taken::default()) };
         queue.socket.receive(inbox)?;
+        // Not before: what comes while others are received would leave early.
+        let now = clock();
         let refused = inbox.refused();
         queue.counts.delivered = queue.counts.delivered.saturating_sub(refused);
         queue.counts.failed += refused;
