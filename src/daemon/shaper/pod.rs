@@ -6,7 +6,6 @@ use std::io;
 use super::packet::{Flows, Headers};
 use super::queue::{Served, Waiting, Way, What};
 use super::{Counts, Direction, Drained};
-use crate::daemon::sys::close::close_aside;
 use crate::daemon::sys::nfqueue::{Inbox, Packet, Verdict};
 use crate::daemon::sys::rawsend::{Outgoing, RawSockets};
 
@@ -131,12 +130,10 @@ impl Pod {
             let empty = queue.next_due().is_none() && idle(*number) && now.saturating_sub(since) >= GRACE;
             empty || at_once
         });
-        for (_, mut queue) in given_up {
+        for (_, queue) in given_up {
             let (dropped, freed) = queue.abandon();
             drained.dropped += dropped;
             memory += freed;
-            // Neither the daemon nor other pods' packets should wait for the end of the socket.
-            close_aside(queue.socket.unbind());
         }
         memory
     }

@@ -7,6 +7,7 @@ use super::model::{Fate, Model, Outcome};
 use super::packet::{Flow, flip};
 use super::protocol::QueueSpec;
 use super::{Counts, Direction};
+use crate::daemon::sys::close::close_aside;
 use crate::daemon::sys::nfqueue::{Packet, Queue, Verdict};
 
 /// Bytes of memory for each packet that waits, on top of its own: its place in the queue, which may be twice as long as
@@ -203,18 +204,13 @@ impl Served {
         self.waiting.pop().map(|Reverse(waiting)| waiting)
     }
 
-    /// Drops all that wait, and the memory that they took.
-    pub(super) fn abandon(&mut self) -> (u64, usize) {
-        let mut memory = 0;
-        let mut count = 0;
-        for Reverse(waiting) in std::mem::take(&mut self.waiting) {
-            count += 1;
-            memory += waiting.memory();
-            if let What::Held { id, .. } = waiting.what {
-                self.socket.decide(id, Verdict::Drop, None);
-            }
-        }
-        self.socket.flush();
+    /// Gives it up with all that wait: how many those are, and the memory that they take. Without waiting for the end of
+    /// the socket, or of the copies, which may be hundreds of thousands: the daemon and other pods' packets would wait
+    /// for it as well.
+    pub(super) fn abandon(self) -> (u64, usize) {
+        let memory = self.waiting.iter().map(|Reverse(waiting)| waiting.memory()).sum();
+        let count = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
+        close_aside((self.socket.unbind(), self.waiting)); // what the kernel holds, it drops
         (count, memory)
     }
 
