@@ -26,7 +26,7 @@ use crate::api::{Fault, Halt, Injection, SYSTEM_NAMESPACE, custom_kinds};
 use crate::app::event::Event;
 use crate::app::list::Row;
 use crate::app::store::{Experiment, HaltRow, Link, NodeRow, Part, PodRow, Topic};
-use crate::client::{is_expired, is_not_served, is_refused};
+use crate::client::{Lean, is_expired, is_not_served, is_refused};
 use crate::operations::Kind;
 use crate::report::Trouble;
 
@@ -94,15 +94,15 @@ impl Pods {
 }
 
 impl Watched for Pods {
-    type Object = Pod;
+    type Object = Lean<Pod>;
     type Row = PodRow;
 
     fn topic(&self) -> Topic {
         Topic::Pods
     }
 
-    fn row(&mut self, object: Pod) -> PodRow {
-        let row = PodRow::new(&object);
+    fn row(&mut self, object: Lean<Pod>) -> PodRow {
+        let row = PodRow::new(&object.0);
         PodRow { labels: self.shared(Arc::clone(&row.labels)), ..row }
     }
 
@@ -114,7 +114,7 @@ impl Watched for Pods {
         AllRows::Pods(rows)
     }
 
-    fn within(&self, client: &Client, namespace: &str) -> Option<Api<Pod>> {
+    fn within(&self, client: &Client, namespace: &str) -> Option<Api<Lean<Pod>>> {
         Some(Api::namespaced(client.clone(), namespace))
     }
 }
@@ -122,15 +122,15 @@ impl Watched for Pods {
 struct Nodes;
 
 impl Watched for Nodes {
-    type Object = Node;
+    type Object = Lean<Node>;
     type Row = NodeRow;
 
     fn topic(&self) -> Topic {
         Topic::Nodes
     }
 
-    fn row(&mut self, object: Node) -> NodeRow {
-        NodeRow::new(&object)
+    fn row(&mut self, object: Lean<Node>) -> NodeRow {
+        NodeRow::new(&object.0)
     }
 
     fn one(&self, row: Arc<NodeRow>) -> AnyRow {
