@@ -73,6 +73,7 @@ pub(super) fn definition<K: CustomResourceExt>() -> CustomResourceDefinition {
             ..Column::default()
         })
         .collect();
+    let kind = definition.spec.names.kind.clone();
     for version in &mut definition.spec.versions {
         version.additional_printer_columns = Some(columns.clone());
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
@@ -80,6 +81,10 @@ pub(super) fn definition<K: CustomResourceExt>() -> CustomResourceDefinition {
         if let Some(spec) = schema.properties.as_mut().and_then(|all| all.get_mut("spec")) {
             // An API server drops a null where none may be. Kept, it would meet rules that speak of a field that is there.
             each(spec, &|schema| schema.nullable = None);
+        }
+        if kind == "Injection" {
+            // Only this program reads and writes them: what is left out of thousands of targets is to stay out.
+            each(schema, &|schema| schema.default = None);
         }
         each(schema, &|schema| {
             // Kubernetes knows no unsigned formats, and warns of them; the bounds say the same.

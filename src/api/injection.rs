@@ -75,7 +75,8 @@ pub struct InjectionTarget {
     pub pod: String,
     /// The pod's UID; a pod of the same name that comes later is another one.
     pub uid: String,
-    /// Which selector picked it: `.` or `.Target`.
+    /// Which selector picked it: `.`, which is left out, or `.Target`.
+    #[serde(default = "of_selector", skip_serializing_if = "is_of_selector")]
     pub selector_key: String,
     /// The container, for faults that act on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,7 +239,7 @@ pub struct InjectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed: Option<String>,
     /// How often the fault was taken away in mid-run because the controller was not heard from.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub interruptions: u32,
     /// What is known of each target, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -266,8 +267,23 @@ pub struct TargetStatus {
     #[serde(default)]
     pub injected_count: u32,
     /// How often it recovered.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub recovered_count: u32,
+}
+
+// What is the same for thousands of targets is left out: an API server's work grows with the fields of an object.
+
+fn of_selector() -> String {
+    super::SOURCE_KEY.to_owned()
+}
+
+fn is_of_selector(key: &str) -> bool {
+    key == super::SOURCE_KEY
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Where a target stands.

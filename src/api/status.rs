@@ -194,8 +194,53 @@ impl ChaosStatus {
         self.conditions.iter().find(|condition| condition.kind == kind)
     }
 
+    /// Whether nothing has changed but how far it is: the records of its targets, and their counts.
+    pub fn differs_in_progress_alone(&self, new: &Self) -> bool {
+        let rest = |status: &Self| {
+            let experiment = ExperimentStatus {
+                container_records: Vec::new(),
+                targets: None,
+                injected: None,
+                ..status.experiment.clone()
+            };
+            Self { experiment, ..status.clone() }
+        };
+        self.experiment.targets.is_some() && self != new && rest(self) == rest(new)
+    }
+
     /// Whether the condition of this kind is `True`.
     pub fn is(&self, kind: ConditionKind) -> bool {
         self.condition(kind).is_some_and(|condition| condition.status == "True")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_counts_and_records_and_nothing_else() {
+        let counts = |injected| Some(TargetCounts { selected: 3, injected, ..TargetCounts::default() });
+        let experiment = ExperimentStatus {
+            targets: counts(1),
+            injected: Some("1/3".to_owned()),
+            ..ExperimentStatus::default()
+        };
+        let status = ChaosStatus { experiment, ..ChaosStatus::default() };
+        let change = |change: &dyn Fn(&mut ChaosStatus)| {
+            let mut new = status.clone();
+            change(&mut new);
+            status.differs_in_progress_alone(&new)
+        };
+        assert!(change(&|new| new.experiment.targets = counts(2)));
+        assert!(change(&|new| new.experiment.injected = Some("2/3".to_owned())));
+        assert!(!change(&|_| {}), "nothing is new");
+        assert!(!change(&|new| new.experiment.ended = Some("Halted".to_owned())));
+        assert!(!change(&|new| new.observed_generation = Some(2)));
+        assert!(!change(&|new| {
+            new.experiment.targets = counts(3);
+            new.experiment.desired_phase = Some(DesiredPhase::Stop);
+        }));
+        assert!(!ChaosStatus::default().differs_in_progress_alone(&status), "the first counts are news");
     }
 }

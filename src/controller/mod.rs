@@ -161,7 +161,9 @@ async fn act(context: &Context) {
         }
         if follow || changes.halts || sweep <= now {
             sweep = now + SWEEP;
-            context.stores.experiments().into_iter().for_each(|key| schedule.due(key, now));
+            let experiments = context.stores.experiments();
+            context.actor.forget_others(&experiments);
+            experiments.into_iter().for_each(|key| schedule.due(key, now));
             context.mend_forgotten().await;
         }
         for key in schedule.take(now) {
@@ -226,10 +228,12 @@ impl Context {
         let outcome = self.actor.execute(key, &*chaos, actions).await?;
         let status = self.stores.experiment(key).and_then(|chaos| chaos.status().cloned());
         let follow = status.and_then(|status| lifecycle::next_look(&status, Timestamp::now()));
-        match (outcome, wait.into_iter().chain(follow).min()) {
-            (Outcome::Done, Some(wait)) => Ok(Outcome::Wait(wait)),
-            (outcome, _) => Ok(outcome),
-        }
+        let lag = match outcome {
+            Outcome::Again => return Ok(Outcome::Again),
+            Outcome::Wait(lag) => Some(lag),
+            Outcome::Done => None,
+        };
+        Ok(wait.into_iter().chain(follow).chain(lag).min().map_or(Outcome::Done, Outcome::Wait))
     }
 
     /// What every Halt covers.

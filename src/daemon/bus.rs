@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams, Request};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
@@ -29,12 +30,50 @@ const WRITE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between tries of a status write.
 const WRITE_PAUSE_MOST: Duration = Duration::from_secs(5);
 
+/// The resource versions of this node's Injections as they were seen last, by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Versions(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Versions {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        // Every change of the map is one call: a panic cannot leave it half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An older one than is known does no harm: the write that it is for is refused, and made otherwise.
+    fn saw(&self, injection: &Injection) {
+        if let (Some(name), Some(version)) = (&injection.metadata.name, &injection.metadata.resource_version)
+        {
+            self.lock().insert(name.clone(), version.clone());
+        }
+    }
+
+    fn of(&self, name: &str) -> Option<String> {
+        self.lock().get(name).cloned()
+    }
+
+    fn forget(&self, name: &str) {
+        self.lock().remove(name);
+    }
+}
+
 /// Carries this node's Injections to the engine until the engine is gone.
-pub(super) async fn watch_injections(client: Client, node: &str, inputs: SyncSender<Input>) {
+pub(super) async fn watch_injections(
+    client: Client,
+    node: &str,
+    inputs: SyncSender<Input>,
+    versions: Versions,
+) {
     let api: Api<Injection> = Api::namespaced(client, SYSTEM_NAMESPACE);
     let config = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("spec.node={node}"));
     let mut fresh: Option<Vec<Injection>> = None;
-    forward(watch(api, config), inputs, |event| match event.ok()? {
+    let events = watch(api, config).inspect_ok(|event| match event {
+        Event::Init => versions.lock().clear(),
+        Event::InitApply(injection) | Event::Apply(injection) => versions.saw(injection),
+        Event::Delete(injection) => versions.forget(&injection.name_any()),
+        Event::InitDone => {}
+    });
+    forward(events, inputs, |event| match event.ok()? {
         Event::Init => {
             fresh = Some(Vec::new());
             None
@@ -130,7 +169,11 @@ async fn forward<T>(
 
 /// Writes statuses as they come, the latest of each Injection; ends when the engine is gone and all are
 /// written.
-pub(super) async fn write_statuses(client: Client, mut statuses: Receiver<(String, InjectionStatus)>) {
+pub(super) async fn write_statuses(
+    client: Client,
+    mut statuses: Receiver<(String, InjectionStatus)>,
+    versions: Versions,
+) {
     let api: Api<Injection> = Api::namespaced(client, SYSTEM_NAMESPACE);
     let mut waiting = BTreeMap::new();
     let mut pause = WRITE_PAUSE;
@@ -145,7 +188,7 @@ pub(super) async fn write_statuses(client: Client, mut statuses: Receiver<(Strin
             waiting.insert(name, status);
         }
         let Some((name, status)) = waiting.pop_first() else { continue };
-        match write(&api, &name, &status).await {
+        match write(&api, &name, &status, &versions).await {
             Ok(()) => pause = WRITE_PAUSE,
             Err(error) => {
                 tracing::warn!(injection = name, error = %super::engine::error_chain(&error), "a status was not taken");
@@ -157,24 +200,64 @@ pub(super) async fn write_statuses(client: Client, mut statuses: Receiver<(Strin
     }
 }
 
+/// Replaces the status of the Injection as it was seen last, which an API server does with a third less work than a patch;
+/// if it has changed since, by a patch.
+async fn write(
+    api: &Api<Injection>,
+    name: &str,
+    status: &InjectionStatus,
+    versions: &Versions,
+) -> Result<(), kube::Error> {
+    let written = match versions.of(name) {
+        None => patch(api, name, status).await,
+        Some(version) => match replace(api, name, status, &version).await {
+            Err(kube::Error::Api(answer)) if answer.is_conflict() => patch(api, name, status).await,
+            other => other,
+        },
+    };
+    match written {
+        Ok(injection) => {
+            versions.saw(&injection);
+            Ok(())
+        }
+        // Deleted meanwhile: there is nobody left to tell.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn replace(
+    api: &Api<Injection>,
+    name: &str,
+    status: &InjectionStatus,
+    version: &str,
+) -> Result<Injection, kube::Error> {
+    let body = json!({
+        "apiVersion": Injection::api_version(&()), "kind": Injection::kind(&()),
+        "metadata": { "name": name, "namespace": SYSTEM_NAMESPACE, "resourceVersion": version },
+        "status": status,
+    });
+    let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
+    // Not `Api::replace_status`, which would send the spec as well.
+    let request = Request::new(api.resource_url());
+    let request = request.replace_subresource("status", name, &PostParams::default(), body);
+    api.clone().into_client().request(request.map_err(kube::Error::BuildRequest)?).await
+}
+
 /// A merge patch of the whole status: what is not there any more is null in it.
-async fn write(api: &Api<Injection>, name: &str, status: &InjectionStatus) -> Result<(), kube::Error> {
+async fn patch(api: &Api<Injection>, name: &str, status: &InjectionStatus) -> Result<Injection, kube::Error> {
     let mut body = json!({ "status": status });
-    for optional in ["wanted", "ended", "startedAt", "elapsed", "targets"] {
+    for optional in ["wanted", "ended", "startedAt", "elapsed", "interruptions", "targets"] {
         if let Some(status) = body.get_mut("status").and_then(|status| status.as_object_mut()) {
             status.entry(optional).or_insert(serde_json::Value::Null);
         }
     }
-    match api.patch_status(name, &PatchParams::default(), &Patch::Merge(&body)).await {
-        // Deleted meanwhile: there is nobody left to tell.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => other.map(drop),
-    }
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&body)).await
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, Response};
+    use http::Response;
     use kube::client::Body;
 
     use super::*;
@@ -183,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_kind_that_is_not_installed_has_no_objects_until_it_is() {
         let mut questions = 0;
-        let server = tower::service_fn(move |request: Request<Body>| {
+        let server = tower::service_fn(move |request: http::Request<Body>| {
             questions += 1;
             let watched = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             async move {
@@ -211,5 +294,54 @@ mod tests {
         let scope = HaltScope::Namespaces(vec!["default".to_owned()]);
         assert!(matches!(&second, Input::Halts(some) if *some == [scope]), "{second:?}");
         watching.abort();
+    }
+
+    /// What an API server is asked, one line each: what with, and the resource version that it names.
+    #[tokio::test]
+    async fn a_status_is_replaced_and_patched_only_if_the_injection_has_changed() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let server = tower::service_fn(move |request: http::Request<Body>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let method = request.method().to_string();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                let version = body.pointer("/metadata/resourceVersion").and_then(|version| version.as_str());
+                seen.lock().unwrap().push(format!("{method} {}", version.unwrap_or("-")));
+                let answer = if version == Some("1") {
+                    let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
+                    Response::builder().status(409).body(Body::from(refused.to_string().into_bytes()))
+                } else {
+                    Response::builder().body(Body::from(injection("3").to_string().into_bytes()))
+                };
+                Ok::<_, std::convert::Infallible>(answer.unwrap())
+            }
+        });
+        let versions = Versions::default();
+        let (statuses, to_write) = tokio::sync::mpsc::channel(4);
+        let writing =
+            tokio::spawn(write_statuses(Client::new(server, "default"), to_write, versions.clone()));
+        let write = async |name: &str, known: usize| {
+            statuses.send((name.to_owned(), InjectionStatus::default())).await.unwrap();
+            while asked.lock().unwrap().len() < known {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        versions.saw(&serde_json::from_value(injection("1")).unwrap());
+        write("i", 2).await;
+        write("i", 3).await;
+        drop(statuses);
+        tokio::time::timeout(Duration::from_secs(5), writing).await.unwrap().unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["PUT 1", "PATCH -", "PUT 3"]);
+    }
+
+    fn injection(version: &str) -> serde_json::Value {
+        json!({
+            "metadata": {"name": "i", "namespace": SYSTEM_NAMESPACE, "resourceVersion": version},
+            "spec": {"experiment": {"kind": "NetworkChaos", "namespace": "default", "name": "e", "uid": "u"}, "node": "n",
+                "targets": [], "fault": {}, "run": 1, "paused": false, "lease": "30s",
+                "notAfter": "2026-01-01T00:00:00Z"},
+        })
     }
 }

@@ -112,8 +112,9 @@ pub async fn serve<K: Kernel + Send + 'static>(
         .spawn(move || drive(engine, looks, &from_bus, &to_bus))
         .map_err(|_e| DaemonError::Engine("could not be started"))?;
     tracing::info!(node, "daemon started");
-    let writer = tokio::spawn(bus::write_statuses(client.clone(), statuses));
-    watch(client, node, &inputs, shutdown).await;
+    let versions = bus::Versions::default();
+    let writer = tokio::spawn(bus::write_statuses(client.clone(), statuses, versions.clone()));
+    watch(client, node, &inputs, versions, shutdown).await;
     stop(inputs, thread).await?;
     if tokio::time::timeout(FAREWELL, writer).await.is_err() {
         tracing::warn!("the API server did not take the last statuses in time");
@@ -126,10 +127,11 @@ async fn watch(
     client: Client,
     node: &str,
     inputs: &mpsc::SyncSender<Input>,
+    versions: bus::Versions,
     shutdown: impl Future<Output = ()>,
 ) {
     tokio::select! {
-        () = bus::watch_injections(client.clone(), node, inputs.clone()) => {}
+        () = bus::watch_injections(client.clone(), node, inputs.clone(), versions) => {}
         () = bus::watch_heartbeat(client.clone(), inputs.clone()) => {}
         () = Box::pin(bus::watch_halts(client, inputs.clone())) => {}
         () = shutdown => {}
