@@ -34,6 +34,7 @@ use squall::controller::{self, Options};
 use squall::experiment::Limits;
 use test_cluster::Cluster;
 use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
 
 use fleet::rig::Rig;
 
@@ -62,6 +63,8 @@ const LEASE: Duration = Duration::from_secs(30);
 const CONTROLLER: &str = "--controller";
 
 fn main() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = Runtime::new().expect("a runtime");
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if let [order, kubeconfig, ..] = arguments.as_slice()

@@ -149,7 +149,6 @@ fn api_server(file: &impl Fn(&str) -> String, address: SocketAddrV4) -> Vec<Stri
         "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-username-headers=X-Remote-User",
         "--allow-privileged=true",
-        "--profiling=false",
         "--event-ttl=30m",
     ];
     arguments.extend(fixed.map(ToOwned::to_owned));

@@ -46,6 +46,8 @@ impl Supervisor {
         unshare
             .arg(folder)
             .arg(if mounts { "mounts" } else { "" })
+            // Memory is there, processors are few: Go's collector is to run less often than by default (100).
+            .env("GOGC", "300")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let cannot =
