@@ -5,6 +5,7 @@
 mod cluster;
 mod crds;
 mod dist;
+mod image;
 mod pictures;
 mod tools;
 mod torture;
@@ -22,6 +23,9 @@ Usage: cargo xtask CHORE
   crds           write the CRDs of the types to deploy/crds
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
                  (TARGET: x86_64-unknown-linux-musl unless given)
+  image [squall|movies|traffic|database]... [--out FILE] [--profile PROFILE] [--target TARGET]
+                 build these images without Docker, squall's unless said otherwise, and print where
+                 their archives are; with the profile dev, sooner and for tests
   pictures       make the README's pictures anew, of a real playground (docs/pictures)
   torture [--rounds N] [--seed S] [--vm]
                  kill -9 of daemon, guardian and shaper at random moments: 200 rounds, or 20 in the
@@ -35,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         ["crds"] => crds::run(),
         ["dist"] => dist::run("x86_64-unknown-linux-musl"),
         ["dist", target] => dist::run(target),
+        ["image", options @ ..] => image::run(options),
         ["pictures"] => pictures::run(),
         ["torture", options @ ..] => torture::run(options),
         _ => bail!("no such chore\n\n{USAGE}"),
