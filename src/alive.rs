@@ -95,7 +95,7 @@ fn now() -> io::Result<Duration> {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_sign_is_read_and_grows_old() {

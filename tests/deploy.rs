@@ -2,6 +2,8 @@
 //!
 //! After a change of `src/install` run `cargo xtask deploy` and read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::Path;
 
@@ -21,12 +23,12 @@ fn files() -> Vec<(&'static str, String)> {
     ];
     let crds = custom_kinds().iter().map(|kind| format!("crds/{}.{}.yaml", kind.plural, kind.group));
     let resources = crds.chain(files.iter().map(|(name, _)| (*name).to_owned()));
-    let lines: String = resources.map(|name| format!("  - {name}\n")).collect();
+    let lines = resources.map(|name| format!("  - {name}")).collect::<Vec<_>>().join("\n");
     files.push((
         "kustomization.yaml",
         format!(
             "{HEADER}# Another image, or other protected namespaces, are in more than one place: squall install \
-             --dry-run=client -o yaml.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{lines}"
+             --dry-run=client -o yaml.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{lines}\n"
         ),
     ));
     files

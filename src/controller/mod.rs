@@ -125,9 +125,10 @@ pub async fn run(
 /// Gives signs of life for ever, in the task that does everything else: if it hangs, they end.
 async fn give_signs(stores: Arc<Stores>, alive: Option<Alive>) {
     let Some(mut alive) = alive else { return std::future::pending().await };
-    loop {
+    let times = futures::stream::repeat(()).then(|()| tokio::time::sleep(alive::EVERY));
+    let mut times = std::pin::pin!(times);
+    while times.next().await.is_some() {
         alive.beat(stores.is_synced());
-        tokio::time::sleep(alive::EVERY).await;
     }
 }
 

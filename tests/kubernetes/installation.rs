@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use squall::api::{Halt, Injection, NetworkChaos, SYSTEM_NAMESPACE};
@@ -167,7 +167,7 @@ async fn what_is_not_known_to_be_undone_is_named_and_kept() {
         if let Some(status) = told {
             injections.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
         }
-        injections.delete(name, &Default::default()).await.unwrap();
+        injections.delete(name, &DeleteParams::default()).await.unwrap();
     }
     let kept = bare.squall(&["uninstall", "--yes", "--timeout", "16s"]).await;
     assert_eq!(kept.code, Some(6), "{kept:?}");
@@ -205,7 +205,7 @@ async fn a_cluster_with_chaos_mesh_is_refused() {
         assert!(said.code == Some(1) && said.err.contains(runs), "{words:?}: {said:?}");
     }
     assert_eq!(bare.present().await, 0);
-    api.delete("chaos-controller-manager", &Default::default()).await.unwrap();
+    api.delete("chaos-controller-manager", &DeleteParams::default()).await.unwrap();
 
     // Its CRDs alone, as an uninstalled chart leaves them.
     let mut definition = serde_json::to_value(squall::api::custom_kinds()[0].definition()).unwrap();
@@ -222,7 +222,7 @@ async fn a_cluster_with_chaos_mesh_is_refused() {
     assert!(removed.err.contains("nothing of Squall is installed"), "{removed:?}");
     let definitions: Api<CustomResourceDefinition> = Api::all(bare.client.clone());
     definitions.get("networkchaos.chaos-mesh.org").await.expect("a CRD of others was removed");
-    definitions.delete("networkchaos.chaos-mesh.org", &Default::default()).await.unwrap();
+    definitions.delete("networkchaos.chaos-mesh.org", &DeleteParams::default()).await.unwrap();
     eventually("the CRD stays", async || {
         definitions.get_opt("networkchaos.chaos-mesh.org").await.unwrap().is_none()
     })

@@ -189,8 +189,8 @@ pub async fn leftovers(client: &Client) -> Result<Leftovers, Trouble> {
 /// Which fault it is, where, and what its daemon says.
 fn line_of(injection: &Injection) -> String {
     let of = &injection.spec.experiment;
-    let errors = injection.status.iter().flat_map(|status| &status.targets);
-    let error = errors.filter_map(|target| target.error.as_deref()).next();
+    let mut errors = injection.status.iter().flat_map(|status| &status.targets);
+    let error = errors.find_map(|target| target.error.as_deref());
     let says = match (error, &injection.status) {
         (Some(error), _) => error,
         (None, Some(_)) => "its daemon has not said that it is undone",

@@ -36,5 +36,11 @@ async fn only_who_has_the_right_halts_and_releases() {
         denied(what, create(&part, &halt("x")).await, "cannot create resource \"halts\"");
         denied(what, part.delete(None, &standing).await, "cannot delete resource \"halts\"");
     }
-    governed.admin().await.api(None, &standing).delete("standing", &Default::default()).await.unwrap();
+    governed
+        .admin()
+        .await
+        .api(None, &standing)
+        .delete("standing", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
 }

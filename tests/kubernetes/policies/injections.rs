@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use squall::api::SYSTEM_NAMESPACE;
 
@@ -99,8 +100,7 @@ async fn a_daemon_answers_for_its_own_node() {
     let smuggled =
         json!({ "spec": { "node": "fake-0001" }, "metadata": { "labels": { "a": "b" } }, "status": {} });
     let api = daemon.api(Some(SYSTEM_NAMESPACE), &own);
-    let patched =
-        api.patch_status("own", &Default::default(), &kube::api::Patch::Merge(smuggled)).await.unwrap();
+    let patched = api.patch_status("own", &PatchParams::default(), &Patch::Merge(smuggled)).await.unwrap();
     assert_eq!((patched.data["spec"]["node"].as_str(), patched.metadata.labels), (Some("fake-0000"), None));
     // People, and the controller where it is not its own fault.
     let only = "only the daemon of a node says";
@@ -136,7 +136,7 @@ async fn what_a_node_owns_goes_with_it() {
     governed.controller().await.store(Some(SYSTEM_NAMESPACE), order.clone()).await.unwrap();
     admin
         .api(None, &json!({ "apiVersion": "v1", "kind": "Node" }))
-        .delete("short-lived", &Default::default())
+        .delete("short-lived", &DeleteParams::default())
         .await
         .unwrap();
     let api = admin.api(Some(SYSTEM_NAMESPACE), &order);

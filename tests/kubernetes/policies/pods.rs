@@ -1,6 +1,6 @@
 //! What the controller can do to pods, whatever it is told.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use squall::install::DEFAULT_IMAGE;
 
@@ -190,7 +190,7 @@ async fn pods_of_protected_namespaces_are_not_killed() {
     denied("failed", controller.patch("kube-system", &object, mark).await, "denied request");
     // One of our own.
     let own =
-        admin.api(Some("squall-system"), &object).list(&Default::default()).await.unwrap().items.remove(0);
+        admin.api(Some("squall-system"), &object).list(&ListParams::default()).await.unwrap().items.remove(0);
     let own = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": own.metadata.name } });
     denied("one of ours", controller.delete(Some("squall-system"), &own).await, reason);
     allowed("by an administrator", admin.delete(Some("kube-system"), &object).await);

@@ -1,5 +1,6 @@
 //! The roles of an installation: that the parts can do all that they do, and people what their role says.
 
+use kube::api::ListParams;
 use serde_json::json;
 use squall::api::SYSTEM_NAMESPACE;
 
@@ -89,7 +90,7 @@ async fn a_daemon_sees_the_heartbeat_and_no_other_lease() {
     let daemon = governed.daemon(Some("fake-0001")).await;
     let api = daemon
         .api(Some(SYSTEM_NAMESPACE), &json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease" }));
-    let of = |name: &str| kube::api::ListParams::default().fields(&format!("metadata.name={name}"));
+    let of = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
     assert_eq!(api.list(&of("squall-controller")).await.unwrap().items.len(), 1);
-    assert!(api.list(&of("of-others")).await.is_err() && api.list(&Default::default()).await.is_err());
+    assert!(api.list(&of("of-others")).await.is_err() && api.list(&ListParams::default()).await.is_err());
 }
