@@ -515,15 +515,8 @@ fn a_file_halts_the_node_without_an_api_server() {
     let (inputs, from_bus) = sync_channel(16);
     let (to_bus, mut statuses) = tokio::sync::mpsc::channel(16);
     let engine = engine(journal.path());
-    let file = halt_file::HaltFile::new(state.path());
-    let thread = std::thread::spawn(move || {
-        drive(
-            engine,
-            crate::daemon::Looks { halt_file: file, disturbed: std::sync::Arc::default() },
-            &from_bus,
-            &to_bus,
-        )
-    });
+    let looks = crate::daemon::Looks::new(state.path(), std::sync::Arc::default());
+    let thread = std::thread::spawn(move || drive(engine, looks, &from_bus, &to_bus));
     let of_run = |run: u32| {
         let spec = |spec: &mut InjectionSpec| {
             spec.run = run;

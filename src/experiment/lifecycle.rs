@@ -78,7 +78,7 @@ pub enum Action {
 
 /// Why an Injection that is being deleted may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Release {
+pub enum Release {
     /// Its daemon has read back that nothing is left.
     Clear,
     /// Nobody can be asked, and nothing can be left: why.
@@ -342,7 +342,7 @@ pub(super) fn this_run(injection: &Injection) -> Option<&crate::api::InjectionSt
 
 /// Whether an Injection that is being deleted may go, and why. `last` tells that its experiment is gone or
 /// being deleted: nobody else could be held up, and nobody would look at what it says.
-fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> Option<Release> {
+pub fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> Option<Release> {
     let deleted = injection.metadata.deletion_timestamp.as_ref()?;
     let node = &injection.spec.node;
     let answered = injection.status.as_ref().filter(|status| {

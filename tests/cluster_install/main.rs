@@ -20,7 +20,6 @@ mod images;
 #[path = "../kubectl/mod.rs"]
 #[expect(dead_code, reason = "shared with tests of the nodes themselves")]
 mod kubectl;
-mod manifest;
 mod rest;
 mod samples;
 mod survive;

@@ -127,11 +127,11 @@ impl Process {
         found
     }
 
-    /// What it has in memory, in KiB.
-    pub(crate) fn resident(&self) -> u64 {
+    /// What it has in memory, in KiB, by a line of its status.
+    pub(crate) fn memory(&self, line: &str) -> u64 {
         let status = fs::read_to_string(self.path.join("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let amount = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+        amount.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// The processor time that it has had, in hundredths of a second.

@@ -9,7 +9,7 @@ use test_cluster::{Cluster, ClusterError, Shape, machine_image, node_name, progr
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::kubectl::{self, PATIENCE, told};
-use super::{images, manifest, system};
+use super::{images, system};
 
 /// Of the experiments.
 const KINDS: [&str; 2] = ["networkchaos", "podchaos"];
@@ -99,18 +99,24 @@ async fn start(shape: Shape) -> World {
 }
 
 impl World {
-    /// Installs Squall and waits until all of it is Ready.
+    /// Installs Squall as its users do: the program ends when all of it is ready.
     pub(crate) fn install(&self) {
         let start = Instant::now();
-        manifest::apply(self);
-        let applied = start.elapsed();
-        self.until_squall_is_ready();
+        let said = self.squall(&["install"]);
+        assert!(said.status.success(), "{said:?}");
         println!(
-            "Squall installed after {:.1} s, Ready on {} nodes after {:.1} s",
-            applied.as_secs_f64(),
+            "squall install, until all is ready on {} nodes: {:.1} s",
             self.shape.all(),
             start.elapsed().as_secs_f64()
         );
+    }
+
+    /// Uninstalls it, whatever is under way.
+    pub(crate) fn uninstall(&self) {
+        let start = Instant::now();
+        let said = self.squall(&["uninstall", "--yes"]);
+        assert!(said.status.success(), "{said:?}");
+        println!("squall uninstall: {:.1} s", start.elapsed().as_secs_f64());
     }
 
     pub(crate) fn until_squall_is_ready(&self) {
@@ -128,6 +134,9 @@ impl World {
             self.cluster.heal(node).unwrap();
         }
         self.start_api_server().await;
+        if self.kubectl("get namespace squall-system --ignore-not-found").is_empty() {
+            self.install();
+        }
         self.until_squall_is_ready();
         for kind in KINDS {
             self.kubectl(&format!("delete {kind} --all --all-namespaces --timeout=60s"));

@@ -21,6 +21,7 @@ Usage: cargo xtask CHORE
                  machines if wanted, or with objects that only seem to be nodes and pods; `up` prints
                  where kubectl finds it, and builds its programs the first time (minutes)
   crds           write the CRDs of the types to deploy/crds
+  deploy         write what squall install applies to deploy
   dist [TARGET]  build the static binary that is shipped, check that it is static, print its size
                  (TARGET: x86_64-unknown-linux-musl unless given)
   image [squall|movies|traffic|database]... [--out FILE] [--profile PROFILE] [--target TARGET]
@@ -36,7 +37,8 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["cluster", orders @ ..] => cluster::run(orders),
-        ["crds"] => crds::run(),
+        ["crds"] => crds::run("crds"),
+        ["deploy"] => crds::run("deploy"),
         ["dist"] => dist::run("x86_64-unknown-linux-musl"),
         ["dist", target] => dist::run(target),
         ["image", options @ ..] => image::run(options),
