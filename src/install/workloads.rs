@@ -129,8 +129,6 @@ fn controller(options: &Options) -> Deployment {
 
 fn daemon(options: &Options) -> DaemonSet {
     let folders = [
-        // The guardian leaves the container's group, so that the end of its pod does not end it first.
-        ("cgroup", "/sys/fs/cgroup", "Directory"),
         ("state", "/var/lib/squall", "DirectoryOrCreate"),
         ("run", "/run/squall", "DirectoryOrCreate"),
     ];
