@@ -32,7 +32,7 @@ const LATE: Duration = Duration::from_secs(5);
 /// Beyond the lease, how long a daemon is waited for that does not answer, or that answers that it cannot undo once
 /// the experiment itself is deleted: a deletion has an end in every case. Ten seconds are promised, and a busy API
 /// server needs some of them.
-const SILENCE: Duration = Duration::from_secs(8);
+const SILENCE: Duration = Duration::from_secs(7);
 
 /// The `wanted` of a daemon that holds the fault to be due.
 pub const PRESENT: &str = "Present";

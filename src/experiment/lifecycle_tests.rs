@@ -307,7 +307,7 @@ fn a_silent_daemon_holds_the_deletion_for_less_than_its_lease_and_ten_seconds() 
     cluster.silent.insert("n2".to_owned());
     cluster.delete();
     cluster.work();
-    cluster.wait(27);
+    cluster.wait(26);
     cluster.work();
     assert!(cluster.chaos.is_some());
     cluster.wait(1);
@@ -329,7 +329,7 @@ fn a_daemon_that_cannot_undo_is_believed_but_not_for_ever() {
     cluster.daemons();
     let stuck = cluster.injections.iter_mut().find(|injection| injection.spec.node == "n1").unwrap();
     stuck.status.as_mut().unwrap().targets[0].phase = TargetPhase::Stuck;
-    cluster.wait(37);
+    cluster.wait(36);
     cluster.settle();
     assert_eq!(cluster.injections.len(), 2, "something is left: nothing is let go");
     let held = cluster.status();

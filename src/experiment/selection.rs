@@ -203,7 +203,7 @@ fn exclusion(pod: &Pod, is_protected: bool, world: &World, request: &Request<'_>
     }
 }
 
-/// Whether a kernel of its own runs the pod, as far as the name of its RuntimeClass tells. What runs it under another name is
+/// Whether a kernel of its own runs the pod, as far as the name of its `RuntimeClass` tells. What runs it under another name is
 /// found out by the daemon, which sees its processes.
 pub(super) fn has_own_kernel(pod: &Pod) -> bool {
     const NAMES: [&str; 3] = ["gvisor", "runsc", "kata"];
