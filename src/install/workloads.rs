@@ -128,10 +128,8 @@ fn controller(options: &Options) -> Deployment {
 }
 
 fn daemon(options: &Options) -> DaemonSet {
-    let folders = [
-        ("state", "/var/lib/squall", "DirectoryOrCreate"),
-        ("run", "/run/squall", "DirectoryOrCreate"),
-    ];
+    let folders =
+        [("state", "/var/lib/squall", "DirectoryOrCreate"), ("run", "/run/squall", "DirectoryOrCreate")];
     let container = Container {
         security_context: Some(SecurityContext {
             app_armor_profile: Some(AppArmorProfile { type_: "Unconfined".to_owned(), ..Default::default() }),

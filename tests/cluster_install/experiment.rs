@@ -9,7 +9,7 @@ use super::kubectl::{apply, within};
 use super::world::World;
 
 /// How long something may take that is done as soon as it is asked for, with every program waiting for a processor.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// How long a deletion may take beyond the lease, whatever is away.
 pub(crate) const BEYOND_LEASE: Duration = Duration::from_secs(10);

@@ -38,10 +38,10 @@ async fn what_rest_costs() {
     for process in &all {
         let ticks = process.ticks() - before[&process.number()];
         let share = f64::from(u32::try_from(ticks).unwrap()) / f64::from(u32::try_from(seconds).unwrap());
-        let word = process.verb.split(' ').next().unwrap();
+        let part = process.verb.split(' ').next().unwrap();
         let (resident, own) = (process.memory("VmRSS:"), process.memory("RssAnon:"));
         println!(
-            "{word} at rest: {resident} KiB resident, {own} KiB its own, {share:.2} % of a core over {seconds} s"
+            "{part} at rest: {resident} KiB resident, {own} KiB its own, {share:.2} % of a core over {seconds} s"
         );
     }
 }

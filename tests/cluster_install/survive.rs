@@ -72,7 +72,9 @@ fn no_controller_on(world: &World, node: u8) {
 /// Kills the processes of this machine that do something.
 fn kill_all(world: &World, verb: &str) -> usize {
     let all: Vec<_> = processes(world).into_iter().filter(|process| process.verb.starts_with(verb)).collect();
-    all.iter().for_each(|process| kill(Pid::from_raw(process.number()), Signal::SIGKILL).unwrap());
+    for process in &all {
+        kill(Pid::from_raw(process.number()), Signal::SIGKILL).unwrap();
+    }
     all.len()
 }
 
@@ -111,9 +113,8 @@ fn nobody_is_left_but_the_guardian(world: &World, node: u8) {
     let daemons = world.json("-n squall-system get daemonset squall-daemon");
     world.kubectl("-n squall-system delete daemonset squall-daemon --cascade=orphan");
     world.kubectl(&format!("-n squall-system delete pod {} --force --grace-period=0", world.daemon(node)));
-    let gone = within(Duration::from_secs(60), "nothing is left in the pod's network", || {
-        traces::of(world, node).faulted() == 0
-    });
+    let gone =
+        within(SOON, "nothing is left in the pod's network", || traces::of(world, node).faulted() == 0);
     println!("{}: nothing is left {gone:.1?} after its daemon was deleted by force", node_name(node));
     within(SOON, "no process of ours is left", || {
         !traces::of(world, node).processes.iter().any(|line| !line.contains("controller"))
@@ -229,7 +230,8 @@ async fn an_uninstallation_in_the_middle_of_faults_leaves_nothing() {
     traces::nothing_is_left(&world, &clean);
     assert_eq!(world.kubectl(images), before, "the pods have their images back");
     for node in 1..=NODES {
-        let left = world.on_node(node, "find /run/squall /var/lib/squall -path '*/journal/*' 2>/dev/null; true");
+        let left =
+            world.on_node(node, "find /run/squall /var/lib/squall -path '*/journal/*' 2>/dev/null; true");
         assert_eq!(left, "", "{}", node_name(node));
     }
     let left = world.kubectl("get clusterroles,clusterrolebindings,crds,validatingadmissionpolicies -o name");

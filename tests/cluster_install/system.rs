@@ -31,7 +31,9 @@ pub(crate) fn deploy(world: &World) {
     all.iter_mut().for_each(adapt);
     // A pod is told the Services that were there before it.
     all.sort_by_key(|object| object["kind"] == "Deployment");
-    all.iter().for_each(|object| apply(&world.cluster, object));
+    for object in &all {
+        apply(&world.cluster, object);
+    }
     until_steady(world);
 }
 

@@ -114,7 +114,9 @@ async fn a_pod_whose_containers_crash_is_found_by_its_sandbox() {
     let before = traces::everywhere(&world);
     let experiment = network(&world, "crash", None, &delay("crashing", 300));
     experiment.injected(&world);
-    assert_eq!(world.kubectl(state), "CrashLoopBackOff", "there is no process but the sandbox's");
+    let running =
+        "get pods -l app=crashing -o jsonpath={.items[0].status.containerStatuses[0].state.running}";
+    assert_eq!(world.kubectl(running), "", "there is no process but the sandbox's");
     assert_eq!(traces::of(&world, NODES).faulted(), 1);
     experiment.delete(&world, SOON);
     traces::nothing_is_left(&world, &before);
