@@ -9,19 +9,10 @@ use test_cluster::node_name;
 use super::world::World;
 
 /// Prints what every pod's network has, and the processes of Squall, in sections. Pods' networks are named where the container
-/// runtime names them.
-const SCRIPT: &str = r#"
-cd /run/netns
-for name in *; do
-  echo "== $name"
-  tc -n "$name" qdisc show
-  ip netns exec "$name" nft list ruleset
-done
-echo "== processes"
-for process in /proc/[0-9]*; do
-  tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -E '^/?squall ' || true
-done
-"#;
+/// runtime names them. One line, which is what a virtual machine takes.
+const SCRIPT: &str = "cd /run/netns; for name in *; do echo \"== $name\"; tc -n \"$name\" qdisc show; \
+    ip netns exec \"$name\" nft list ruleset; done; echo '== processes'; for process in /proc/[0-9]*; do \
+    tr '\\0' ' ' <\"$process/cmdline\" 2>/dev/null | grep -E '^/?squall ' || true; done";
 
 /// A node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

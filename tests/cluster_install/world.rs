@@ -174,7 +174,7 @@ impl World {
         squall.args(arguments).env("KUBECONFIG", self.cluster.kubeconfig()).output().unwrap()
     }
 
-    /// The output of a shell script as root on a node.
+    /// The output of a line of shell as root on a node.
     pub(crate) fn on_node(&self, node: u8, script: &str) -> String {
         if node > self.shape.nodes {
             return self.cluster.order(node, script, b"").unwrap_or_else(|error| panic!("{error}"));
