@@ -181,6 +181,7 @@ fn pod(account: &str) -> PodSpec {
     PodSpec {
         service_account_name: Some(account.to_owned()),
         priority_class_name: Some(PRIORITY.to_owned()),
+        node_selector: Some([("kubernetes.io/os".to_owned(), "linux".to_owned())].into()),
         // Variables of Services are not read, and grow with their number.
         enable_service_links: Some(false),
         ..PodSpec::default()

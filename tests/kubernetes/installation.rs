@@ -163,7 +163,10 @@ async fn what_is_not_known_to_be_undone_is_named_and_kept() {
         ("stuck", "fake-0001", Some(status(Some("the table cannot be deleted"), "Stuck"))),
         ("silent", "fake-0002", None),
     ] {
-        injections.create(&PostParams::default(), &order(name, node)).await.unwrap();
+        eventually("the policy is still in force", async || {
+            injections.create(&PostParams::default(), &order(name, node)).await.is_ok()
+        })
+        .await;
         if let Some(status) = told {
             injections.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
         }

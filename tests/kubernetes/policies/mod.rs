@@ -9,6 +9,7 @@ mod authors;
 mod collections;
 mod halts;
 mod injections;
+mod life;
 mod pods;
 mod roles;
 
@@ -30,7 +31,7 @@ use super::{eventually, install::install};
 /// A cluster with Squall as `squall install` makes it.
 pub(super) struct Governed {
     cluster: Cluster,
-    _nodes: FakeNodes,
+    nodes: FakeNodes,
 }
 
 /// The nodes.
@@ -62,7 +63,7 @@ impl Governed {
         for (plural, kind) in COLLECTIONS {
             install(&client, &collection(plural, kind)).await;
         }
-        let governed = Self { cluster, _nodes: nodes };
+        let governed = Self { cluster, nodes };
         // The last of the policies; those before it have been known for longer.
         eventually("the policies are not in force", async || {
             let injection = injections::injection("probe", "fake-0000", &json!({}));
