@@ -44,8 +44,13 @@ struct Options<'a> {
 /// Builds the programs of these images and writes the archives; prints the path of each.
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let options = parse(arguments)?;
-    let names: Vec<_> = options.parts.iter().map(|part| part.name).collect();
-    build(options.target, options.profile, &names)?;
+    // Built together they would have each other's features of what they share: Squall's would be another build than that of its
+    // tests on the same target.
+    let names = options.parts.iter().map(|part| part.name);
+    let (own, samples): (Vec<_>, Vec<_>) = names.partition(|name| *name == "squall");
+    for names in [own, samples].iter().filter(|names| !names.is_empty()) {
+        build(options.target, options.profile, names)?;
+    }
     let programs = target_folder().join(options.target).join(folder_of(options.profile));
     for part in options.parts {
         let out = options
