@@ -5,6 +5,7 @@
 //!
 //! * [`api`] – the objects; [`manifest`] – text to objects; [`experiment`] and [`network`] – what they
 //!   mean. Pure: no input, no output.
+//! * [`install`] – every object of an installation, pure as well.
 //! * [`report`] – what there is to say about experiments, pure as well; [`operations`] – what can be done to them.
 //! * [`cli`] – the verbs. [`controller`] – turns experiments into Injections. [`daemon`] – runs on every
 //!   node and makes its kernel look like the Injections of that node.
@@ -12,6 +13,7 @@
 //! * [`apiserver`] – an API server in memory, for the playground and the tests; [`client`] and [`paths`]
 //!   – the way to it.
 
+pub mod alive;
 pub mod api;
 pub mod apiserver;
 pub mod app;
@@ -21,6 +23,7 @@ pub mod console;
 pub mod controller;
 pub mod daemon;
 pub mod experiment;
+pub mod install;
 pub mod manifest;
 pub mod network;
 pub mod operations;

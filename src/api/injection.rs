@@ -75,6 +75,9 @@ pub struct InjectionTarget {
     pub pod: String,
     /// The pod's UID; a pod of the same name that comes later is another one.
     pub uid: String,
+    /// The UID by which its node knows the pod, where that is not `uid`: the hash of a static pod's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_uid: Option<String>,
     /// Which selector picked it: `.`, which is left out, or `.Target`.
     #[serde(default = "of_selector", skip_serializing_if = "is_of_selector")]
     pub selector_key: String,
@@ -84,6 +87,13 @@ pub struct InjectionTarget {
     /// The id of that container as its runtime gave it: a container that was started anew has another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
+}
+
+impl InjectionTarget {
+    /// The UID that its node gives the pod's control groups.
+    pub fn uid_on_node(&self) -> &str {
+        self.node_uid.as_deref().unwrap_or(&self.uid)
+    }
 }
 
 /// A resolved fault; exactly one member is set.

@@ -1,11 +1,15 @@
 //! `squall controller`: turns experiments into Injections.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::exit::{Exit, Failure, Result};
 use super::signals::Interrupts;
 use super::world::{World, WorldArgs};
+use crate::api::PROTECTED_NAMESPACES;
 use crate::controller;
+use crate::experiment::Limits;
+use crate::operations::installation;
 
 /// Run the controller: experiments in, Injections out
 ///
@@ -20,20 +24,67 @@ pub(crate) struct Args {
     /// The image that pods run during pod-failure: Squall's own, or any that only waits
     #[arg(long, env = "SQUALL_FAILURE_IMAGE", value_name = "IMAGE")]
     failure_image: Option<String>,
+    /// Namespaces whose pods are never targets
+    #[arg(
+        long,
+        env = "SQUALL_PROTECTED_NAMESPACES",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_values = PROTECTED_NAMESPACES
+    )]
+    protected_namespaces: Vec<String>,
+    /// Where it leaves a sign of life, for probes
+    #[arg(long, env = "SQUALL_ALIVE_FILE", value_name = "FILE")]
+    alive_file: Option<PathBuf>,
 }
 
 impl Args {
     pub(super) async fn run(self, world: &WorldArgs) -> Result<Exit> {
         let world = World::find(world).await?;
+        world.demand_own_namespace()?;
         let mut interrupts = Interrupts::new()?;
         let identity = format!("{}_{}", self.identity.display(), std::process::id());
         tracing::info!(world = world.name, identity, "controller starts");
-        let options =
-            controller::Options { failure_image: self.failure_image, ..controller::Options::new(identity) };
+        if world.is_cluster() {
+            let fit = demand_fit(&world.client);
+            tokio::select! {
+                fit = fit => fit?,
+                () = interrupts.next() => return Ok(Exit::Success),
+            }
+        }
+        let limits = Limits { protected_namespaces: self.protected_namespaces, ..Limits::default() };
+        let options = controller::Options {
+            failure_image: self.failure_image,
+            alive_file: self.alive_file,
+            limits,
+            ..controller::Options::new(identity)
+        };
         controller::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }
 }
+
+/// Stops before anything is done in a cluster where another would act on the same experiments: Chaos Mesh may have come after
+/// Squall was installed. An API server that does not say is asked again for a while.
+async fn demand_fit(client: &kube::Client) -> Result<()> {
+    let mut troubles = 0;
+    loop {
+        match installation::unfit(client).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(trouble)) => return Err(trouble.into()),
+            Err(trouble) if troubles == TRIES => {
+                tracing::warn!(%trouble, "it is not known whether Chaos Mesh runs here");
+                return Ok(());
+            }
+            Err(_trouble) => troubles += 1,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// How often the API server is asked what else is in the cluster, and the time in between.
+const TRIES: u32 = 15;
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// The pod's name, in a pod.
 fn host_name() -> PathBuf {

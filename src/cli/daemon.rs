@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// How processes of pods are found
     #[arg(long, env = "SQUALL_FINDER", value_enum, default_value_t = Finder::Cgroup)]
     finder: Finder,
+    /// Where it leaves a sign of life, for probes
+    #[arg(long, env = "SQUALL_ALIVE_FILE", value_name = "FILE")]
+    alive_file: Option<PathBuf>,
 }
 
 /// How processes of pods are found.
@@ -38,14 +41,15 @@ enum Finder {
 impl Args {
     pub(super) async fn run(self, world: &WorldArgs) -> Result<Exit> {
         let world = World::find(world).await?;
+        world.demand_own_namespace()?;
         let mut interrupts = Interrupts::new()?;
         tracing::info!(world = world.name, "daemon starts");
         let finder = match self.finder {
             Finder::Cgroup => daemon::Finder::Cgroup,
             Finder::Environ => daemon::Finder::Environment,
         };
-        let Self { node, state_dir, run_dir, .. } = self;
-        let options = daemon::Options { node, state_dir, run_dir, finder };
+        let Self { node, state_dir, run_dir, alive_file, .. } = self;
+        let options = daemon::Options { node, state_dir, run_dir, finder, alive_file };
         daemon::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }

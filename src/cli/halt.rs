@@ -200,7 +200,11 @@ fn may_be_injected(injection: &Injection) -> bool {
 }
 
 /// Waits until nothing that the scope covers is injected. What may still be after `timeout`, one line each.
-async fn wait_until_clear(api: Api<Injection>, scope: &HaltScope, timeout: Duration) -> Vec<String> {
+pub(super) async fn wait_until_clear(
+    api: Api<Injection>,
+    scope: &HaltScope,
+    timeout: Duration,
+) -> Vec<String> {
     let (known, writer) = store();
     let events = reflector(writer, watcher(api, follow::watch_config())).default_backoff();
     let mut events = std::pin::pin!(events);

@@ -3,6 +3,7 @@
 //! Verbs talk to an API server and to the user; they decide nothing about faults. The edge of the program:
 //! the only place that turns errors into messages and exit codes.
 
+mod alive;
 mod apply;
 mod attach;
 mod completions;
@@ -14,6 +15,7 @@ mod exit;
 mod files;
 mod get;
 mod halt;
+mod install;
 mod keys;
 mod logs;
 mod out;
@@ -25,6 +27,7 @@ mod run;
 mod signals;
 mod status;
 mod stop;
+mod uninstall;
 mod validate;
 mod wait;
 mod which;
@@ -79,12 +82,16 @@ enum Verb {
     Halt(halt::Args),
     Validate(validate::Args),
     Doctor(doctor::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
     Keys(keys::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(completions::Man),
     Controller(controller::Args),
     Daemon(daemon::Args),
+    #[command(hide = true)]
+    Alive(alive::Args),
     /// Runs a part of the playground
     #[cfg(feature = "playground")]
     #[command(hide = true, disable_help_flag = true)]
@@ -147,6 +154,7 @@ impl Verb {
             Self::Builtin { arguments } => return Ok(crate::playground::builtin(arguments)),
             Self::Probe { inside } => doctor::probe(inside, out),
             Self::Hold => hold(),
+            Self::Alive(args) => args.run(),
             Self::Shaper { parent } => {
                 crate::daemon::shaper::run(parent).map(|()| Exit::Success).map_err(Failure::new)
             }
@@ -168,6 +176,8 @@ impl Verb {
             Self::Halt(args) => block_on(args.run(world, out)),
             Self::Validate(args) => args.run(out),
             Self::Doctor(args) => block_on(args.run(world, out)),
+            Self::Install(args) => block_on(args.run(world, out)),
+            Self::Uninstall(args) => block_on(args.run(world, out)),
             Self::Controller(args) => block_on(args.run(world)),
             Self::Daemon(args) => block_on(args.run(world)),
         };

@@ -7,6 +7,7 @@ use kube::Client;
 
 use super::Out;
 use super::exit::{Failure, Result};
+use crate::api::SYSTEM_NAMESPACE;
 use crate::client::{self, Acting, Connection, Kubeconfig};
 use crate::paths;
 
@@ -67,6 +68,7 @@ pub(crate) struct World {
     pub(crate) kubeconfig: Option<Kubeconfig>,
     connection: Option<Connection>,
     playground: bool,
+    in_pod: bool,
 }
 
 /// What the choice depends on, beside the flags.
@@ -102,7 +104,7 @@ impl World {
                 let connection = kubeconfig.connect(args.context.as_deref()).await?;
                 Ok(Self { kubeconfig: Some(kubeconfig), ..Self::of_connection(connection) })
             }
-            Choice::InCluster => Ok(Self::of_connection(client::in_cluster()?)),
+            Choice::InCluster => Ok(Self { in_pod: true, ..Self::of_connection(client::in_cluster()?) }),
             Choice::Socket(path) => Ok(Self {
                 playground: false,
                 name: format!("the API server on {}", path.display()),
@@ -132,6 +134,7 @@ impl World {
             kubeconfig: None,
             connection: None,
             playground: true,
+            in_pod: false,
         }
     }
 
@@ -143,6 +146,7 @@ impl World {
             kubeconfig: None,
             connection: Some(connection),
             playground: false,
+            in_pod: false,
         }
     }
 
@@ -157,6 +161,22 @@ impl World {
     /// Whether it is a playground.
     pub(crate) const fn is_playground(&self) -> bool {
         self.playground
+    }
+
+    /// Refuses a pod that is not of our own namespace: the same image runs as somebody else's pod while that is failed, with
+    /// that pod's arguments and account, and these may happen to be the name of a verb.
+    pub(crate) fn demand_own_namespace(&self) -> Result<()> {
+        let of_pod = self.own_namespace.as_deref().filter(|_| self.in_pod);
+        match of_pod.filter(|namespace| *namespace != SYSTEM_NAMESPACE) {
+            None => Ok(()),
+            Some(namespace) => Err(Failure::message(format!("this is a pod of namespace {namespace}"))
+                .cure(format!("controller and daemons run in {SYSTEM_NAMESPACE}: squall install"))),
+        }
+    }
+
+    /// Whether it is a cluster, and no API server of ours.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// The namespace that is meant: of the command line, or of the context.

@@ -13,6 +13,7 @@ mod resolve;
 mod schedule;
 mod stores;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::alive::{self, Alive};
 use crate::api::ConditionKind;
 use crate::experiment::Limits;
 use crate::experiment::kind::Experiment;
@@ -55,6 +57,8 @@ pub struct Options {
     pub lease: LeaseTimes,
     /// The image whose containers do nothing, for `pod-failure`; refused with the reason if unset.
     pub failure_image: Option<String>,
+    /// Where a sign of life is written, for probes.
+    pub alive_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -65,6 +69,7 @@ impl Options {
             limits: Limits::default(),
             lease: LeaseTimes::default(),
             failure_image: None,
+            alive_file: None,
         }
     }
 }
@@ -95,6 +100,7 @@ pub async fn run(
     let mut election = JoinSet::new();
     let identity = options.identity.clone();
     election.spawn(leader::contend(client.clone(), identity, options.lease, leading, stop.clone()));
+    let signs = give_signs(Arc::clone(&stores), options.alive_file.map(Alive::new));
     let context = Context {
         pods: PodFaults::new(client.clone(), Arc::clone(&stores), options.failure_image),
         actor: Actor::new(client, Arc::clone(&stores), &options.identity),
@@ -104,6 +110,7 @@ pub async fn run(
     };
     tokio::select! {
         () = shutdown => {}
+        () = signs => return Err(ControllerError::PartEnded("sign of life")),
         _ = watches.join_next() => return Err(ControllerError::PartEnded("watches")),
         _ = election.join_next() => return Err(ControllerError::PartEnded("leader election")),
         () = act_while_leading(&context, led) => return Err(ControllerError::PartEnded("leader election")),
@@ -112,6 +119,16 @@ pub async fn run(
     match election.join_next().await {
         None | Some(Ok(())) => Ok(()),
         Some(Err(_)) => Err(ControllerError::PartEnded("leader election")),
+    }
+}
+
+/// Gives signs of life for ever, in the task that does everything else: if it hangs, they end.
+async fn give_signs(stores: Arc<Stores>, alive: Option<Alive>) {
+    let Some(mut alive) = alive else { return std::future::pending().await };
+    let times = futures::stream::repeat(()).then(|()| tokio::time::sleep(alive::EVERY));
+    let mut times = std::pin::pin!(times);
+    while times.next().await.is_some() {
+        alive.beat(stores.is_synced());
     }
 }
 

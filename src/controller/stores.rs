@@ -100,6 +100,10 @@ impl<K: Resource<DynamicType = ()>> Store<K> {
         }
     }
 
+    fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     async fn wait(&self) {
         // The sender lives as long as the store: there is always an answer.
         drop(self.synced.subscribe().wait_for(|synced| *synced).await);
@@ -228,6 +232,14 @@ impl Stores {
         self.nodes.wait().await;
         self.services.wait().await;
         self.slices.wait().await;
+    }
+
+    /// Whether [`Self::synced`] would not wait.
+    pub(super) fn is_synced(&self) -> bool {
+        let experiments = self.networkchaos.is_synced() && self.podchaos.is_synced();
+        let ours = self.injections.is_synced() && self.halts.is_synced();
+        let world = self.pods.is_synced() && self.nodes.is_synced();
+        experiments && ours && world && self.services.is_synced() && self.slices.is_synced()
     }
 
     /// Waits until something has changed.

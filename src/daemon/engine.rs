@@ -254,7 +254,7 @@ impl<K: Kernel> Engine<K> {
                 let id = target.container_id.clone().unwrap_or_default();
                 tracked.killed.insert(id.clone());
                 let outcome = match self.journal.put(name, tracked.record(self.journal.boot(), &before)) {
-                    Ok(()) => match self.kernel.kill(&target.uid, &id) {
+                    Ok(()) => match self.kernel.kill(target.uid_on_node(), &id) {
                         Err(FaultError::NoContainer { .. }) if begun => {
                             Ok(format!("{id} was killed by the daemon before this one, or ended by itself"))
                         }
@@ -299,7 +299,8 @@ impl<K: Kernel> Engine<K> {
         let of_networks = self.injections.values().filter(|tracked| tracked.spec.fault.network.is_some());
         let targets = of_networks.flat_map(|tracked| &tracked.targets);
         let carrying = self.pods.iter().filter(|(_, pod)| pod.carries());
-        targets.map(|target| target.target.uid.clone()).chain(carrying.map(|(uid, _)| uid.clone())).collect()
+        let targets = targets.map(|target| target.target.uid_on_node().to_owned());
+        targets.chain(carrying.map(|(uid, _)| uid.clone())).collect()
     }
 
     fn settle_pod(&mut self, uid: &str, now: Now) -> Result<(), JournalError> {
@@ -345,7 +346,7 @@ impl<K: Kernel> Engine<K> {
         let mut faults = Vec::new();
         for tracked in self.injections.values().filter(|tracked| tracked.wanted == Wanted::Present) {
             let Some(network) = &tracked.spec.fault.network else { continue };
-            for target in tracked.targets.iter().filter(|target| target.target.uid == uid) {
+            for target in tracked.targets.iter().filter(|target| target.target.uid_on_node() == uid) {
                 let end = network.ends.iter().find(|end| end.selector_key == target.target.selector_key);
                 faults.extend(end.map(|end| ActiveFault {
                     label: &tracked.label,

@@ -149,6 +149,7 @@ fn injection(name: &str, change: impl FnOnce(&mut InjectionSpec)) -> Injection {
         namespace: "default".into(),
         pod: pod.into(),
         uid: pod.into(),
+        node_uid: None,
         selector_key: key.into(),
         container: None,
         container_id: None,
@@ -263,6 +264,17 @@ fn a_record_without_an_object_stays_until_its_pods_are_as_before() {
     bench.engine.kernel.failing = false;
     bench.pass(1, true);
     assert_eq!(records(&bench), 0);
+}
+
+#[test]
+fn a_static_pod_is_found_by_the_uid_that_its_node_gives_it() {
+    let mut bench = Bench::new();
+    let of_static = injection("one", |spec| spec.targets[0].node_uid = Some("hash".into()));
+    let statuses = bench.tell(Input::Snapshot(vec![of_static]));
+    assert_eq!(bench.engine.kernel.tables.keys().collect::<Vec<_>>(), ["b", "hash"]);
+    assert_eq!(phases(&statuses["one"]), [TargetPhase::Injected; 2]);
+    bench.tell(Input::Deleted("one".into()));
+    assert_eq!(bench.tables(), 0);
 }
 
 #[test]
@@ -503,15 +515,8 @@ fn a_file_halts_the_node_without_an_api_server() {
     let (inputs, from_bus) = sync_channel(16);
     let (to_bus, mut statuses) = tokio::sync::mpsc::channel(16);
     let engine = engine(journal.path());
-    let file = halt_file::HaltFile::new(state.path());
-    let thread = std::thread::spawn(move || {
-        drive(
-            engine,
-            crate::daemon::Looks { halt_file: file, disturbed: std::sync::Arc::default() },
-            &from_bus,
-            &to_bus,
-        )
-    });
+    let looks = crate::daemon::Looks::new(state.path(), std::sync::Arc::default());
+    let thread = std::thread::spawn(move || drive(engine, looks, &from_bus, &to_bus));
     let of_run = |run: u32| {
         let spec = |spec: &mut InjectionSpec| {
             spec.run = run;

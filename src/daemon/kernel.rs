@@ -34,6 +34,14 @@ pub enum FaultError {
         /// The pod's UID.
         pod: String,
     },
+    /// A kernel of its own runs the pod.
+    #[error("pod {pod} is run by {by}: this node's kernel sees neither its processes nor its packets")]
+    OwnKernel {
+        /// The pod's UID.
+        pod: String,
+        /// What runs it.
+        by: &'static str,
+    },
     /// No process of the container was found.
     #[error("container {container} of pod {pod} has no process on this node")]
     NoContainer {
@@ -73,6 +81,7 @@ impl FaultError {
             Self::NoProcess { .. } => "it is tried again; see the pod's status if it does not start",
             Self::NoContainer { .. } => "it ended before it was killed; create the experiment anew",
             Self::HostNetwork { .. } => "select pods with a network of their own",
+            Self::OwnKernel { .. } => "select pods of a RuntimeClass that the node's kernel runs",
             Self::Kernel { .. } => "run squall doctor on the node; it names missing modules and rights",
             Self::Impossible { cure, .. } => cure,
             Self::NotReadBack(_) => "something else changes this pod's nf_tables; it is tried again",

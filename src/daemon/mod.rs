@@ -25,6 +25,7 @@ use std::{fs, io, thread};
 use jiff::Timestamp;
 use kube::Client;
 
+use crate::alive::Alive;
 use crate::api::InjectionStatus;
 use crate::experiment::wanted::Now;
 use engine::{Engine, Input};
@@ -47,6 +48,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// How processes of pods are found.
     pub finder: Finder,
+    /// Where a sign of life is written, for probes.
+    pub alive_file: Option<PathBuf>,
 }
 
 /// Why a daemon ends or does not start.
@@ -91,7 +94,8 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     let disturbed = Arc::new(AtomicBool::new(false));
     let (engine, _lock) = open(&options, &disturbed)?;
-    serve(client, &options.node, engine, Looks::new(&options.state_dir, disturbed), shutdown).await
+    let looks = Looks::new(&options.state_dir, disturbed).with_alive(options.alive_file.map(Alive::new));
+    serve(client, &options.node, engine, looks, shutdown).await
 }
 
 /// [`run`] for a node whose state is open already, whatever kernel it works on.
@@ -210,6 +214,7 @@ fn drive<K: Kernel>(
         // What arrived together is settled together.
         for input in first.into_iter().chain(inputs.try_iter()) {
             stopping |= matches!(input, Input::Stop);
+            looks.heard(&input);
             engine.tell(input, now()?);
         }
     }
@@ -220,12 +225,34 @@ fn drive<K: Kernel>(
 pub struct Looks {
     halt_file: HaltFile,
     disturbed: Arc<AtomicBool>,
+    alive: Option<Alive>,
+    /// Whether the Injections of this node were heard, and the Halts: without either nothing is injected.
+    injections: bool,
+    halts: bool,
 }
 
 impl Looks {
     /// At the halt file in `state_dir`, and whether a helper has ended by itself: whoever sees that sets `disturbed`.
     pub fn new(state_dir: &Path, disturbed: Arc<AtomicBool>) -> Self {
-        Self { halt_file: HaltFile::new(state_dir), disturbed }
+        let halt_file = HaltFile::new(state_dir);
+        Self { halt_file, disturbed, alive: None, injections: false, halts: false }
+    }
+
+    /// With a sign of life, which is given each time.
+    #[must_use]
+    pub fn with_alive(self, alive: Option<Alive>) -> Self {
+        Self { alive, ..self }
+    }
+
+    fn heard(&mut self, input: &Input) {
+        self.injections |= matches!(input, Input::Snapshot(_));
+        self.halts |= matches!(input, Input::Halts(_));
+    }
+
+    fn beat(&mut self) {
+        if let Some(alive) = &mut self.alive {
+            alive.beat(self.injections && self.halts);
+        }
     }
 }
 
@@ -236,6 +263,7 @@ fn next(
     wake: Option<Duration>,
 ) -> Result<Input, mpsc::RecvTimeoutError> {
     loop {
+        looks.beat();
         if let Some(halted) = looks.halt_file.changed() {
             return Ok(Input::LocalHalt(halted));
         }

@@ -128,12 +128,14 @@ impl Tracked {
 
     /// Whether this pod's network is one of its targets.
     pub(super) fn touches(&self, pod: &str) -> bool {
-        self.spec.fault.network.is_some() && self.targets.iter().any(|target| target.target.uid == pod)
+        self.spec.fault.network.is_some()
+            && self.targets.iter().any(|target| target.target.uid_on_node() == pod)
     }
 
     /// Whether a target on this pod is not yet where it should be.
     pub(super) fn unsettled(&self, pod: &str) -> bool {
-        let here = self.targets.iter().filter(|target| target.target.uid == pod && self.touches(pod));
+        let here =
+            self.targets.iter().filter(|target| target.target.uid_on_node() == pod && self.touches(pod));
         here.into_iter().any(|target| match self.wanted {
             Wanted::Present => target.phase != TargetPhase::Injected && self.names(&target.target),
             Wanted::Absent(_) => target.phase.may_be_present(),
@@ -153,7 +155,9 @@ impl Tracked {
         let present = self.wanted == Wanted::Present;
         for index in 0..self.targets.len() {
             let named = self.targets.get(index).is_some_and(|status| self.names(&status.target));
-            let Some(status) = self.targets.get_mut(index).filter(|status| status.target.uid == pod) else {
+            let Some(status) =
+                self.targets.get_mut(index).filter(|status| status.target.uid_on_node() == pod)
+            else {
                 continue;
             };
             let next = match (present && named, status.phase) {
@@ -185,7 +189,7 @@ impl Tracked {
             return;
         }
         let present = self.wanted == Wanted::Present;
-        for status in self.targets.iter_mut().filter(|status| status.target.uid == pod) {
+        for status in self.targets.iter_mut().filter(|status| status.target.uid_on_node() == pod) {
             let next = match status.phase {
                 _ if present => TargetPhase::Failed,
                 phase if carries || phase.may_be_present() => TargetPhase::Stuck,

@@ -30,8 +30,9 @@ use crate::api::{
 const LATE: Duration = Duration::from_secs(5);
 
 /// Beyond the lease, how long a daemon is waited for that does not answer, or that answers that it cannot undo once
-/// the experiment itself is deleted: a deletion has an end in every case.
-const SILENCE: Duration = Duration::from_secs(10);
+/// the experiment itself is deleted: a deletion has an end in every case. Ten seconds are promised, and a busy API
+/// server needs some of them.
+const SILENCE: Duration = Duration::from_secs(7);
 
 /// The `wanted` of a daemon that holds the fault to be due.
 pub const PRESENT: &str = "Present";
@@ -77,7 +78,7 @@ pub enum Action {
 
 /// Why an Injection that is being deleted may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Release {
+pub enum Release {
     /// Its daemon has read back that nothing is left.
     Clear,
     /// Nobody can be asked, and nothing can be left: why.
@@ -341,7 +342,7 @@ pub(super) fn this_run(injection: &Injection) -> Option<&crate::api::InjectionSt
 
 /// Whether an Injection that is being deleted may go, and why. `last` tells that its experiment is gone or
 /// being deleted: nobody else could be held up, and nobody would look at what it says.
-fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> Option<Release> {
+pub fn release(injection: &Injection, world: &World, now: Timestamp, last: bool) -> Option<Release> {
     let deleted = injection.metadata.deletion_timestamp.as_ref()?;
     let node = &injection.spec.node;
     let answered = injection.status.as_ref().filter(|status| {

@@ -13,7 +13,7 @@ use kube::core::ObjectMeta;
 use super::kind::Experiment;
 use super::peers::{self, Hosts, PeerSet};
 use super::plan::{Chosen, End, NodePlan, by_node};
-use super::selection::Exclusion;
+use super::selection::{Exclusion, has_own_kernel};
 use super::world::{World, has_address};
 use crate::api::{
     ChaosStatus, Fault, GoDuration, InjectionTarget, NetworkAction, NetworkChaos, NetworkChaosSpec,
@@ -88,6 +88,8 @@ impl Experiment for NetworkChaos {
     fn exclusion(&self, pod: &Pod) -> Option<Exclusion> {
         if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
             Some(Exclusion::HostNetwork)
+        } else if has_own_kernel(pod) {
+            Some(Exclusion::OwnKernel)
         } else {
             (!has_address(pod)).then_some(Exclusion::NoAddress)
         }

@@ -154,12 +154,34 @@ pub(super) fn chosen(chaos: &dyn Experiment, pod: &Pod, key: &str) -> Vec<Chosen
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod.name_any(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
+        node_uid: static_uid(pod),
         selector_key: key.to_owned(),
         container: None,
         container_id: None,
     };
     let parts = chaos.parts(pod, target).into_iter();
     parts.map(|target| Chosen { target, node: node.clone(), addresses: pod_addresses(pod) }).collect()
+}
+
+/// The UID that the node gives a static pod: the API server's picture of it, a mirror pod, has one of its own.
+///
+/// Who may create pods can write these annotations on one. A hash has no dashes, as every UID of the API server has, so that
+/// they can name no pod that the API server decides on.
+fn static_uid(pod: &Pod) -> Option<String> {
+    /// `k8s.io/kubernetes/pkg/kubelet/types`, `ConfigHashAnnotationKey`.
+    const HASH_ANNOTATION: &str = "kubernetes.io/config.hash";
+    /// Hexadecimal digits of an MD5 sum.
+    const LENGTH: usize = 32;
+    let hash = pod.annotations().get(HASH_ANNOTATION).filter(|_| is_mirror(pod))?;
+    let is_hash = hash.len() == LENGTH && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hash.then(|| hash.clone())
+}
+
+/// Whether this is the API server's picture of a static pod.
+pub(super) fn is_mirror(pod: &Pod) -> bool {
+    /// `k8s.io/api/core/v1`, `MirrorPodAnnotationKey`.
+    const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+    pod.annotations().contains_key(MIRROR_ANNOTATION)
 }
 
 /// The pods that the Injections name, with the addresses that they have now.

@@ -218,6 +218,24 @@ fn injections_belong_to_their_node() {
 }
 
 #[test]
+fn a_static_pod_is_named_as_its_node_knows_it() {
+    let hash = "5f3a0c9f0a9d2f1f8ad1b1e33f0b7b4e";
+    let annotations = |hash: &str, mirror: Option<&str>| json!({"metadata": {"annotations": {"kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": mirror}}});
+    let chaos = chaos(&json!({}));
+    for (name, annotations, expected) in [
+        ("a static pod", annotations(hash, Some(hash)), Some(hash)),
+        ("an ordinary pod that says so", annotations(hash, None), None),
+        ("the UID of another pod", annotations("1b4df0a6-3b9c-4f0e-9a51-0d2a4b6c8e10", Some("x")), None),
+        ("no annotations", json!({}), None),
+    ] {
+        let pod = changed_pod("etcd", "etcd", "n1", "10.0.0.1", &annotations);
+        let target = chosen(&chaos, &pod, ".").remove(0).target;
+        assert_eq!(target.node_uid.as_deref(), expected, "{name}");
+        assert_eq!(target.uid_on_node(), expected.unwrap_or("uid-etcd"), "{name}");
+    }
+}
+
+#[test]
 fn refusals() {
     let world = world_of(vec![
         changed_pod("host", "host", "n1", "10.0.0.1", &json!({"spec": {"hostNetwork": true}})),

@@ -23,6 +23,7 @@ fn target() -> InjectionTarget {
         namespace: "default".to_owned(),
         pod: "web".to_owned(),
         uid: "uid-web".to_owned(),
+        node_uid: None,
         selector_key: ".".to_owned(),
         container: None,
         container_id: None,

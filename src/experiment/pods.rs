@@ -9,16 +9,13 @@ use kube::core::ObjectMeta;
 
 use super::kind::Experiment;
 use super::peers::Hosts;
-use super::plan::{Chosen, End, NodePlan, by_node};
-use super::selection::Exclusion;
+use super::plan::{Chosen, End, NodePlan, by_node, is_mirror};
+use super::selection::{Exclusion, has_own_kernel};
 use super::world::World;
 use crate::api::{
     ChaosStatus, ContainerKill, Fault, GoDuration, InjectionTarget, PodAction, PodChaos, PodFailure, PodKill,
     Problem, RESPECT_BUDGETS_ANNOTATION, SOURCE_KEY,
 };
-
-/// Set by a kubelet on the API server's picture of a static pod (`k8s.io/api/core/v1`, `MirrorPodAnnotationKey`).
-const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 impl Experiment for PodChaos {
     fn kind(&self) -> &'static str {
@@ -59,12 +56,9 @@ impl Experiment for PodChaos {
     fn exclusion(&self, pod: &Pod) -> Option<Exclusion> {
         let is_owned = || pod.owner_references().iter().any(|owner| owner.controller == Some(true));
         match self.spec.action {
-            PodAction::PodKill | PodAction::PodFailure
-                if pod.annotations().contains_key(MIRROR_ANNOTATION) =>
-            {
-                Some(Exclusion::Mirror)
-            }
+            PodAction::PodKill | PodAction::PodFailure if is_mirror(pod) => Some(Exclusion::Mirror),
             PodAction::PodFailure if !is_owned() => Some(Exclusion::Bare),
+            PodAction::ContainerKill if has_own_kernel(pod) => Some(Exclusion::OwnKernel),
             PodAction::ContainerKill if running(pod, &self.spec.container_names).next().is_none() => {
                 Some(Exclusion::NoContainer)
             }

@@ -58,6 +58,8 @@ pub struct Excluded {
 pub enum Exclusion {
     /// Its network namespace is the node's.
     HostNetwork,
+    /// A kernel of its own runs it: the node's does not see its processes and packets.
+    OwnKernel,
     /// Its namespace is protected.
     Protected,
     /// It is being deleted.
@@ -81,13 +83,14 @@ pub enum Exclusion {
 impl Exclusion {
     /// Whether this pod can never be a target, however long one waits.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::HostNetwork | Self::Protected | Self::Mirror | Self::Bare)
+        matches!(self, Self::HostNetwork | Self::OwnKernel | Self::Protected | Self::Mirror | Self::Bare)
     }
 
     /// What to write instead.
     pub const fn cure(self) -> &'static str {
         match self {
             Self::HostNetwork => "select pods with a network of their own",
+            Self::OwnKernel => "select pods of a RuntimeClass that the node's kernel runs",
             Self::Protected => "select pods outside the protected namespaces",
             Self::Mirror => "select pods that the API server decides on; static pods are files of their node",
             Self::Bare => "select pods of a Deployment, StatefulSet, DaemonSet or Job",
@@ -103,6 +106,7 @@ impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HostNetwork => "uses the network of its node (hostNetwork)",
+            Self::OwnKernel => "runs on a kernel of its own (gVisor or Kata, by its RuntimeClass)",
             Self::Protected => "is in a protected namespace",
             Self::Terminating => "is being deleted",
             Self::Finished => "has finished",
@@ -197,6 +201,15 @@ fn exclusion(pod: &Pod, is_protected: bool, world: &World, request: &Request<'_>
     } else {
         unfit
     }
+}
+
+/// Whether a kernel of its own runs the pod, as far as the name of its `RuntimeClass` tells. What runs it under another name is
+/// found out by the daemon, which sees its processes.
+pub(super) fn has_own_kernel(pod: &Pod) -> bool {
+    const NAMES: [&str; 3] = ["gvisor", "runsc", "kata"];
+    let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()).unwrap_or_default();
+    let class = class.to_ascii_lowercase();
+    NAMES.iter().any(|name| class.split(['-', '.']).any(|part| part == *name))
 }
 
 /// A selector made ready for many pods.

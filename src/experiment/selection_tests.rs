@@ -114,8 +114,10 @@ fn every_field_narrows() {
 
 #[test]
 fn what_cannot_be_a_target_is_named_with_its_reason() {
-    let cases: [(&str, Value, Exclusion); 7] = [
+    let cases: [(&str, Value, Exclusion); 9] = [
         ("host", json!({"spec": {"hostNetwork": true}}), Exclusion::HostNetwork),
+        ("gvisor", json!({"spec": {"runtimeClassName": "gvisor"}}), Exclusion::OwnKernel),
+        ("kata", json!({"spec": {"runtimeClassName": "kata-qemu"}}), Exclusion::OwnKernel),
         ("protected", json!({"metadata": {"namespace": "kube-system"}}), Exclusion::Protected),
         ("dying", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), Exclusion::Terminating),
         ("done", json!({"status": {"phase": "Succeeded"}}), Exclusion::Finished),

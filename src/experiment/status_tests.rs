@@ -8,6 +8,7 @@ fn seen_as(pod: &str, key: &str, phase: Option<TargetPhase>) -> Seen {
         namespace: "default".to_owned(),
         pod: pod.to_owned(),
         uid: format!("uid-{pod}"),
+        node_uid: None,
         selector_key: key.to_owned(),
         container: None,
         container_id: None,

@@ -22,6 +22,7 @@ fn spec() -> InjectionSpec {
             namespace: "default".into(),
             pod: "mongo".into(),
             uid: "m".into(),
+            node_uid: None,
             selector_key: ".".into(),
             container: None,
             container_id: None,

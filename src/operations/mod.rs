@@ -7,6 +7,7 @@
 mod apply;
 pub mod follow;
 pub mod halt;
+pub mod installation;
 pub mod installed;
 mod kinds;
 pub mod rights;

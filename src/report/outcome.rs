@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// What cures that a kind of ours is missing.
-pub const INSTALL: &str = "to install it: kubectl apply --server-side -f deploy/crds";
+pub const INSTALL: &str = "to install it: squall install";
 
 /// Why something was not done. Where it comes from the API server, `crate::operations` makes it from the client's error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,6 +31,7 @@ const RULES: &[Rule] = &[
         modules: &["api", "experiment", "network"],
         crates: EXPERIMENT,
     },
+    Rule { folder: "src/install/", except: &[], modules: &["api", "install"], crates: OBJECTS },
     Rule { folder: "src/network/", except: &[], modules: &["api", "network"], crates: VALUES },
     Rule {
         folder: "src/manifest/",

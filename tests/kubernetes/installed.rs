@@ -29,7 +29,7 @@ async fn kinds_that_are_missing_or_of_another_release_are_named_with_the_cure() 
     let mut object = network(&json!({ "duration": "1h" }));
     object["metadata"] = json!({ "name": "e" });
     let file = home.file("e.yaml", &object.to_string());
-    let cure = "to do: to install it: kubectl apply --server-side -f deploy/crds\n";
+    let cure = "to do: to install it: squall install\n";
     for words in [
         &["status"][..],
         &["get", "networkchaos"],

@@ -20,12 +20,14 @@ mod definitions;
 #[path = "../fleet/mod.rs"]
 mod fleet;
 mod install;
+mod installation;
 mod installed;
 mod life;
 #[path = "../manifest_table/mod.rs"]
 mod manifest_table;
 mod manifests;
 mod outage;
+mod policies;
 mod program;
 #[path = "../pty/mod.rs"]
 #[expect(dead_code, reason = "shared with tests of the terminal itself")]

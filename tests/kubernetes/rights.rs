@@ -51,14 +51,14 @@ pub(crate) async fn bind(client: &kube::Client, namespace: &str, account: &str, 
 }
 
 /// Whether somebody has a right.
-async fn reviewed(client: &kube::Client, review: Value) -> bool {
+pub(crate) async fn reviewed(client: &kube::Client, review: Value) -> bool {
     let review: SubjectAccessReview = serde_json::from_value(review).unwrap();
     let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await.unwrap();
     answer.status.unwrap().allowed
 }
 
 /// Gives these rules everywhere to a service account of `default`.
-async fn bind_everywhere(client: &kube::Client, account: &str, rules: Value) {
+pub(crate) async fn bind_everywhere(client: &kube::Client, account: &str, rules: Value) {
     create(
         Api::<ClusterRole>::all(client.clone()),
         json!({ "metadata": { "name": account }, "rules": rules }),

@@ -1,34 +1,57 @@
 //! Builds the binary that is shipped: one static file, small enough for an image that holds nothing else.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
-use crate::tools::{cargo, command, require_installed};
+use crate::tools::{cargo, command, require_installed, target_folder};
+
+/// Of cargo, for what is shipped.
+const PROFILE: &str = "dist";
 
 /// What `docs/performance.md` promises of the size, in bytes.
 const GOAL: u64 = 15 * 1024 * 1024;
 
 /// Builds `squall` for `target` with the profile `dist` and prints where it is and how large.
 pub(crate) fn run(target: &str) -> anyhow::Result<()> {
+    build(target, PROFILE, &["squall"])?;
+    let binary = target_folder().join(target).join(folder_of(PROFILE)).join("squall");
+    let bytes = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    require_static(&binary, &bytes)?;
+    report(&binary, bytes.len());
+    Ok(())
+}
+
+/// Builds static programs of these packages with a profile of cargo.
+pub(crate) fn build(target: &str, profile: &str, packages: &[&str]) -> anyhow::Result<()> {
     require_installed(target)?;
-    // glibc's targets link dynamically unless told otherwise; musl's are static as they are.
     let mut build = command(&cargo());
-    build.args(["build", "--profile", "dist", "--locked", "--package", "squall", "--target", target]);
-    // The binary of the cluster image: the playground stays with those who build from a checkout.
+    build.args(["build", "--profile", profile, "--locked", "--target", target]);
+    build.args(packages.iter().flat_map(|package| ["--package", package]));
+    // The playground stays with those who build from a checkout.
     build.arg("--no-default-features");
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // musl's targets are static as they are, and a flag would have everything built anew; glibc's link dynamically unless told otherwise.
+    if !target.ends_with("musl") {
+        build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    }
     let status = build.status().context("cannot start cargo")?;
     ensure!(status.success(), "the build failed");
+    Ok(())
+}
 
-    let binary = target_folder().join(target).join("dist/squall");
-    let bytes = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    if asks_for_an_interpreter(&bytes)? {
-        bail!("{} is not static: it asks for a dynamic linker", binary.display());
-    }
-    report(&binary, bytes.len());
+/// Where cargo puts what it builds with a profile, below the target's folder.
+pub(crate) fn folder_of(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
+}
+
+/// Refuses a program that needs libraries of the system it runs on.
+pub(crate) fn require_static(program: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    ensure!(
+        !asks_for_an_interpreter(bytes)?,
+        "{} is not static: it asks for a dynamic linker",
+        program.display()
+    );
     Ok(())
 }
 
@@ -36,10 +59,6 @@ pub(crate) fn run(target: &str) -> anyhow::Result<()> {
 fn report(binary: &Path, size: usize) {
     let verdict = if size as u64 <= GOAL { "within" } else { "over" };
     println!("{}: static, {size} bytes, {verdict} the goal of {GOAL}", binary.display());
-}
-
-fn target_folder() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
 /// Whether the ELF file has a program header of type `PT_INTERP` (elf(5), little-endian ELF64).

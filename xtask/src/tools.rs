@@ -1,7 +1,7 @@
 //! The tools that chores drive.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -23,6 +23,11 @@ pub(crate) fn require_installed(target: &str) -> anyhow::Result<()> {
 /// The cargo that runs us.
 pub(crate) fn cargo() -> String {
     env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
 /// A tool, found on `PATH` unless a path is given.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::network::refuse_own_kernel;
 use crate::daemon::kernel::FaultError;
 use crate::daemon::sys::proc::{self, Finder, PidFd, Process};
 
@@ -22,6 +23,7 @@ pub fn kill(finder: Finder, pod: &str, container: &str) -> Result<String, FaultE
     let gone = || FaultError::NoContainer { pod: pod.to_owned(), container: container.to_owned() };
     let found = proc::find(finder, pod, Some(container)).map_err(failed("looking for the container"))?;
     let init = init_of(found).ok_or_else(gone)?;
+    refuse_own_kernel(pod, init.pid, &init.container_id)?;
     let descriptor = match PidFd::open(init.pid) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(gone()),
         opened => opened.map_err(failed("taking hold of the container's init"))?,

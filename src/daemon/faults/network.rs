@@ -93,6 +93,7 @@ impl PodNetworks {
         }
         // The first one is about to end, or ended meanwhile.
         for process in proc::find(self.finder, pod, None).map_err(looking)? {
+            refuse_own_kernel(pod, process.pid, &process.container_id)?;
             let holder = Holder::take(process.pid);
             let is_same = |_: &Holder| proc::start_time(process.pid).ok() == Some(process.start_time);
             if let Some(holder) = holder.filter(is_same)
@@ -109,6 +110,7 @@ impl PodNetworks {
         let Some(seen) = self.seen.get(pod) else { return Ok(None) };
         let holder = Holder::take(seen.pid());
         let Some(holder) = holder.filter(|_| seen.is_still_of(self.finder, pod)) else { return Ok(None) };
+        refuse_own_kernel(pod, seen.pid(), seen.container_id())?;
         Ok(namespace_of(pod, &holder)?.map(|namespace| (holder, namespace)))
     }
 
@@ -277,6 +279,14 @@ impl Kernel for PodNetworks {
             }
             _ => Err(FaultError::NotReadBack("the pod has a new network".to_owned())),
         }
+    }
+}
+
+/// Refuses a pod whose packets another kernel than the node's sees.
+pub(super) fn refuse_own_kernel(pod: &str, pid: u32, container_id: &str) -> Result<(), FaultError> {
+    match proc::own_kernel(pid, container_id) {
+        Some(by) => Err(FaultError::OwnKernel { pod: pod.to_owned(), by }),
+        None => Ok(()),
     }
 }
 

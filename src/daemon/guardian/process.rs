@@ -15,9 +15,6 @@ use crate::daemon::sys::netns::{NetNs, NetNsError, NetNsId};
 use crate::daemon::sys::tc::{self, Root};
 use crate::daemon::sys::{cgroup, proc};
 
-/// Where cgroups are found.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
 /// An interface that must be as it was when the daemon ends.
 struct Watched {
     /// Opened when it was told of: nothing new is needed when it counts.
@@ -44,7 +41,7 @@ pub fn run(folder: &Path, parent: u32) -> io::Result<()> {
     };
     // No file system is kept in use.
     std::env::set_current_dir("/")?;
-    cgroup::leave(Path::new(CGROUPS));
+    cgroup::leave();
     send(&channel, &answer)?;
     if answer.is_err() {
         return Ok(());

@@ -28,9 +28,9 @@ pub enum NetNsError {
         #[source]
         source: io::Error,
     },
-    /// It is our own: the target has no network of its own (`hostNetwork`), and what is done to it would hit the
-    /// node.
-    #[error("{} is this process's own network namespace: the target uses the node's network", path.display())]
+    /// It is our own or the node's: the target has no network of its own (`hostNetwork`), and what is done to it would
+    /// hit the node.
+    #[error("{} is the node's network namespace, or this process's own", path.display())]
     Own {
         /// The file that stands for it.
         path: PathBuf,
@@ -118,7 +118,9 @@ impl NetNs {
         let (file, id) = open(path)?;
         // The main thread's, which visits no other (see `visit`).
         let (_, own) = open(Path::new("/proc/self/ns/net"))?;
-        if id == own {
+        // We may have one of our own: the node's is that of the first process, if we see that one.
+        let node = open(Path::new("/proc/1/ns/net")).map(|(_, node)| node).ok();
+        if id == own || Some(id) == node {
             return Err(NetNsError::Own { path: path.to_owned() });
         }
         Ok(Self { file, id })

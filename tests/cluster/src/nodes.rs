@@ -141,6 +141,8 @@ fn kubelet_configuration() -> Value {
         "authorization": { "mode": "Webhook" },
         "healthzBindAddress": "127.0.0.1",
         "clusterDNS": [DNS], "clusterDomain": "cluster.local", "resolvConf": file("resolv.conf"),
+        // Pods that are files of their node, if somebody makes this folder.
+        "staticPodPath": file("static"), "fileCheckFrequency": "1s",
         // The default is a folder of the host.
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "failSwapOn": false,

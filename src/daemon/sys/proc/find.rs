@@ -18,6 +18,9 @@ const ENVIRONMENT_MAX: u64 = 4 * 1024 * 1024;
 /// Most of a list of cgroups that is read: a line of a path (`PATH_MAX`) for each of a dozen controllers, and more.
 const CGROUP_MAX: u64 = 128 * 1024;
 
+/// Most of a command line that is read: the program's name is all that is wanted.
+const COMMAND_MAX: u64 = 4 * 1024;
+
 /// Bytes that there is room for at first.
 const USUAL: usize = 8 * 1024;
 
@@ -82,6 +85,11 @@ impl Sighting {
         self.pid
     }
 
+    /// Id of the container that it was in.
+    pub fn container_id(&self) -> &str {
+        &self.container_id
+    }
+
     /// Whether the process of this number is of the same container of the pod.
     pub fn is_still_of(&self, finder: Finder, pod_uid: &str) -> bool {
         self.is_still_of_in(Path::new("/proc"), finder, pod_uid)
@@ -92,6 +100,23 @@ impl Sighting {
         let mut containers = containers_of(proc, finder, OsStr::new(&name)).into_iter();
         containers.any(|(pod, container)| pod == pod_uid && container == self.container_id)
     }
+}
+
+/// What runs the processes of a container in the node's stead, if something does: the node's kernel sees that one's process
+/// and not the container's, nor its packets.
+pub fn own_kernel(pid: u32, container_id: &str) -> Option<&'static str> {
+    own_kernel_in(Path::new("/proc"), pid, container_id)
+}
+
+pub(super) fn own_kernel_in(proc: &Path, pid: u32, container_id: &str) -> Option<&'static str> {
+    // Kata Containers has a machine and its helpers in a cgroup that it calls so.
+    if container_id.starts_with("kata_") {
+        return Some("Kata Containers");
+    }
+    // gVisor's two processes are this program, whatever the file of it is called.
+    let line = read(&proc.join(pid.to_string()).join("cmdline"), COMMAND_MAX)?;
+    let program = line.split(|byte| *byte == 0).next()?.rsplit(|byte| *byte == b'/').next()?;
+    (program == b"runsc" || program.starts_with(b"runsc-")).then_some("gVisor")
 }
 
 pub(super) fn find_in(
@@ -140,11 +165,12 @@ fn by_cgroup(process: &Path) -> Option<Vec<(String, String)>> {
 
 /// The pods' UIDs and container ids in a cgroup path. Forms:
 ///
-/// * cgroupfs driver: `…/pod<uid>/<id>`
+/// * cgroupfs driver: `…/pod<uid>/<id>` (cri-o: `…/pod<uid>/crio-<id>`)
 /// * systemd driver: `…/kubepods-burstable-pod<uid with _>.slice/cri-containerd-<id>.scope` (also crio-, docker-)
 /// * containerd with the drivers mixed up: `…/kubepods-burstable-pod<uid with _>.slice:cri-containerd:<id>`
 ///
-/// Below the container there may be cgroups that it made itself.
+/// Below the container there may be cgroups that it made itself. Above the pod there is whatever the node is in; with a cgroup
+/// namespace of our own the path begins at our own cgroup, `/../../pod<uid>/<id>`. A static pod's UID is a hash.
 pub(super) fn containers_in_cgroup(path: &str) -> Vec<(String, String)> {
     let mut components = path.split(['/', ':']);
     let mut found = Vec::new();

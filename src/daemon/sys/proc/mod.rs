@@ -17,7 +17,7 @@ use nix::unistd::getppid;
 
 mod find;
 
-pub use find::{Finder, Process, Sighting, find, look_around};
+pub use find::{Finder, Process, Sighting, find, look_around, own_kernel};
 
 /// Identity of this boot (`/proc/sys/kernel/random/boot_id`): a journal of another boot describes nothing that
 /// still exists.

@@ -1,6 +1,8 @@
 use std::os::unix::process::ExitStatusExt;
 
-use super::find::{Sighting, container_in_environment, containers_in_cgroup, find_in, look_around_in};
+use super::find::{
+    Sighting, container_in_environment, containers_in_cgroup, find_in, look_around_in, own_kernel_in,
+};
 use super::*;
 
 const UID: &str = "1b4df0a6-3b9c-4f0e-9a51-0d2a4b6c8e10";
@@ -20,6 +22,21 @@ fn cgroup_paths_of_kubelets_and_runtimes() {
         format!("/kubepods.slice/kubepods-burstable-pod{slice}.slice/crio-{ID}.scope/container"),
         format!("/kubepods.slice/kubepods-burstable-pod{slice}.slice/docker-{ID}.scope"),
         format!("/system.slice/containerd.service/kubepods-burstable-pod{slice}.slice:cri-containerd:{ID}"),
+        // cri-o with the driver cgroupfs
+        format!("/kubepods/burstable/pod{UID}/crio-{ID}"),
+        // the node is a container itself: kind, and minikube's driver docker
+        format!(
+            "/docker/7d1c/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/\
+             kubelet-kubepods-besteffort-pod{slice}.slice/cri-containerd-{ID}.scope"
+        ),
+        // a kubelet with --cgroup-root
+        format!("/squall-10-140/machine2/kubepods/besteffort/pod{UID}/{ID}"),
+        // seen from a pod with a cgroup namespace of its own: of the same class, and of another one
+        format!("/../../kubepods-burstable-pod{slice}.slice/cri-containerd-{ID}.scope"),
+        format!(
+            "/../../../kubepods-besteffort.slice/kubepods-besteffort-pod{slice}.slice/crio-{ID}.scope/system.slice"
+        ),
+        format!("/../../../pod{UID}/{ID}"),
     ];
     for path in found {
         assert_eq!(containers_in_cgroup(&path), [(UID.to_owned(), ID.to_owned())], "{path}");
@@ -35,6 +52,44 @@ fn cgroup_paths_of_kubelets_and_runtimes() {
     for path in not_found {
         assert!(containers_in_cgroup(&path).iter().all(|(pod, _)| pod != UID), "{path}");
     }
+}
+
+#[test]
+fn static_pods_are_found_by_their_hash() {
+    let hash = "5f3a0c9f0a9d2f1f8ad1b1e33f0b7b4e";
+    for path in [
+        format!("/kubepods/burstable/pod{hash}/{ID}"),
+        format!(
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{hash}.slice/cri-containerd-{ID}.scope"
+        ),
+        format!("/../../kubepods-burstable-pod{hash}.slice/docker-{ID}.scope"),
+    ] {
+        assert_eq!(containers_in_cgroup(&path), [(hash.to_owned(), ID.to_owned())], "{path}");
+    }
+}
+
+#[test]
+fn a_container_that_another_kernel_runs_is_known() {
+    let proc = tempfile::tempdir().unwrap();
+    for (pid, line) in [
+        (5, "/usr/bin/mongod\0--bind_ip_all\0"),
+        (6, "runsc-sandbox\0--root=/run/containerd/runsc/k8s.io\0boot\0"),
+        (7, "/usr/local/bin/runsc\0gofer\0"),
+        (8, "/usr/bin/runsched\0"),
+        (9, ""),
+    ] {
+        let folder = proc.path().join(pid.to_string());
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("cmdline"), line).unwrap();
+    }
+    let by = |pid, id| own_kernel_in(proc.path(), pid, id);
+    assert_eq!(by(5, ID), None);
+    assert_eq!(by(6, ID), Some("gVisor"));
+    assert_eq!(by(7, ID), Some("gVisor"));
+    assert_eq!(by(8, ID), None);
+    assert_eq!(by(9, ID), None, "a kernel thread, or one that ends");
+    assert_eq!(by(10, ID), None, "no such process");
+    assert_eq!(by(5, &format!("kata_{ID}")), Some("Kata Containers"));
 }
 
 #[test]
