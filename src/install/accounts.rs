@@ -108,7 +108,7 @@ fn controller_here() -> Vec<PolicyRule> {
         ..rule("coordination.k8s.io", &["leases"], verbs)
     };
     vec![
-        rule(OURS, &["injections"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule(OURS, &["injections"], &["get", "list", "watch", "create", "update", "patch", "delete"]),
         // Those of faults that are calls of the API; the policy squall-injection-status says so.
         rule(OURS, &["injections/status"], &["patch"]),
         rule("coordination.k8s.io", &["leases"], &["create"]),
@@ -128,7 +128,7 @@ fn daemon_here() -> Vec<PolicyRule> {
     vec![
         rule(OURS, &["injections"], LOOK),
         // Of its own node's; the policy squall-injection-status says so.
-        rule(OURS, &["injections/status"], &["patch"]),
+        rule(OURS, &["injections/status"], &["update", "patch"]),
         heartbeat,
     ]
 }
