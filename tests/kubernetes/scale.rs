@@ -40,7 +40,7 @@ async fn fifty_nodes_write_once_each_and_outlive_the_api_server() {
     let creation = &life.creation;
     assert_eq!(creation.of("injections.squall.dev POST"), nodes, "{creation}");
     // Some daemons may see their targets in place at the second look.
-    assert!((nodes..=2 * nodes).contains(&creation.of("injections.squall.dev/status PATCH")), "{creation}");
+    assert!((nodes..=2 * nodes).contains(&creation.of("injections.squall.dev/status PUT")), "{creation}");
     for (what, most) in [
         ("networkchaos.chaos-mesh.org/status PATCH", 10),
         ("networkchaos.chaos-mesh.org PATCH", 2),
@@ -48,9 +48,9 @@ async fn fifty_nodes_write_once_each_and_outlive_the_api_server() {
     ] {
         assert!((1..=most).contains(&creation.of(what)), "{what}: {creation}");
     }
-    assert_eq!(life.pause.of("injections.squall.dev PATCH"), nodes, "{}", life.pause);
+    assert_eq!(life.pause.of("injections.squall.dev PUT"), nodes, "{}", life.pause);
     assert!(
-        (nodes..=2 * nodes).contains(&life.pause.of("injections.squall.dev/status PATCH")),
+        (nodes..=2 * nodes).contains(&life.pause.of("injections.squall.dev/status PUT")),
         "{}",
         life.pause
     );
