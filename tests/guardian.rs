@@ -37,6 +37,7 @@ const OURS: &str = "replace dev lo root handle ca05: tbf rate 1mbit burst 10k la
 const THEIRS: &str = "replace dev lo root handle 7: pfifo limit 9";
 /// How long a guardian may take.
 const BOUND: Duration = Duration::from_secs(5);
+const CGROUP: &str = "/proc/1/root/sys/fs/cgroup/cpu/cgroup.procs";
 const FOLDER: &str = "SQUALL_TEST_FOLDER";
 const HOLDERS: &str = "SQUALL_TEST_HOLDERS";
 
@@ -44,10 +45,10 @@ fn sandboxed(name: &str, test: impl FnOnce()) {
     in_sandbox(name, || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount::make_private(Path::new("/")).unwrap();
-        let cgroups = Path::new("/sys/fs/cgroup");
-        mount::tmpfs(cgroups, "mode=0755").unwrap();
-        fs::create_dir(cgroups.join("cpu")).unwrap();
-        fs::write(cgroups.join("cpu/cgroup.procs"), "").unwrap();
+        // What a guardian takes for the first process of the node.
+        mount::tmpfs(Path::new("/proc/1"), "mode=0755").unwrap();
+        fs::create_dir_all(Path::new(CGROUP).parent().unwrap()).unwrap();
+        fs::write(CGROUP, "").unwrap();
         test();
     });
 }
@@ -178,7 +179,7 @@ fn a_guardian_is_deaf_and_leaves_its_cgroup() {
             link == fs::read_link(format!("/proc/self/fd/{}", kept.as_raw_fd())).unwrap()
         });
         assert_eq!(pipes.count(), 0, "it keeps what it has inherited");
-        assert_eq!(fs::read_to_string("/sys/fs/cgroup/cpu/cgroup.procs").unwrap(), "0");
+        assert_eq!(fs::read_to_string(CGROUP).unwrap(), "0");
 
         guardian.guard(&namespace, LO, &root).unwrap();
         for deaf in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {

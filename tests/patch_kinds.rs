@@ -19,7 +19,7 @@ use squall::apiserver::{
 use syn::visit::Visit;
 
 /// `squall install` meets only real API servers and is the one place that may use server-side apply.
-const MAY_APPLY: &[&str] = &["src/cli/install.rs"];
+const MAY_APPLY: &[&str] = &["src/operations/installation/apply.rs"];
 
 /// The last two segments of what may not be named: `kube::api::Patch::Apply(…)`, `PatchParams::apply(…)`.
 const FORBIDDEN: [(&str, &str); 3] = [("Patch", "Apply"), ("Patch", "Strategic"), ("PatchParams", "apply")];

@@ -32,7 +32,7 @@ pub(crate) fn start(launch: Launch, rows: &Rows) -> Pty {
     let all = format!(" {} ", rows.count);
     pty.wait_for(|screen| screen.has(&all), PATIENCE, "whole list");
     let all = begun.elapsed();
-    println!("start to the first frame {drawn:.0?}, first rows {first:.0?}, all pods {all:.0?}");
+    println!("start to the first frame {drawn:.0?}, first rows {first:.0?}, all pods {all:.1?}");
     pty
 }
 

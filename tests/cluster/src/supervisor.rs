@@ -12,6 +12,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::ClusterError;
 
@@ -20,6 +22,9 @@ const SCRIPT: &str = include_str!("supervisor.sh");
 /// Defines how to remove the control groups that the file `cgroup` of a folder names.
 const REMOVE_GROUPS: &str = include_str!("cgroups.sh");
 
+/// How long the processes of a namespace may take to go when its first one is killed.
+const LAST_MOMENT: Duration = Duration::from_secs(10);
+
 /// The first process of the namespace, and the orders to it. Dropping it ends everything, and removes the folder.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -27,6 +32,8 @@ pub(crate) struct Supervisor {
     /// `None` once it was told to end.
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    /// The process that the namespace begins with, in our own numbers, where the kernel tells.
+    first: Option<u32>,
 }
 
 impl Supervisor {
@@ -56,8 +63,12 @@ impl Supervisor {
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(ClusterError::Supervisor);
         };
-        let mut supervisor = Self { child, orders: Some(orders), answers: BufReader::new(answers) };
+        let answers = BufReader::new(answers);
+        let mut supervisor = Self { child, orders: Some(orders), answers, first: None };
         supervisor.order("list", "")?;
+        let id = supervisor.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        supervisor.first = children.ok().and_then(|children| children.trim().parse().ok());
         Ok(supervisor)
     }
 
@@ -96,6 +107,13 @@ impl Supervisor {
         drop(self.orders.take());
         // If it cannot be waited for, it is gone.
         drop(self.child.wait());
+        // Whoever killed it has not waited for the namespace: a server in its last moment may yet write to the folder. The
+        // first process is gone when all others are.
+        let Some(first) = self.first.take() else { return };
+        let begun = Instant::now();
+        while Path::new(&format!("/proc/{first}")).exists() && begun.elapsed() < LAST_MOMENT {
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// The process that, killed, takes everything along; for tests of just that.
