@@ -47,7 +47,9 @@ pub(crate) fn run(runtime: &Runtime) {
     println!("pods made and running: {:.1?}", begun.elapsed());
     // From here on this is the terminal: it is not to wait for a processor among the threads of the API server, which the kernel
     // gives one share with all of this session.
-    drop(nix::unistd::setsid());
+    if let Err(errno) = nix::unistd::setsid() {
+        println!("in the session of the cluster ({errno}): keys seem to take longer");
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let open = || -> Pty {
         let launch = Launch::squall(&["console"])
@@ -88,7 +90,9 @@ fn pod_name(number: usize) -> String {
 async fn list(client: &Client) -> Vec<Pod> {
     let api: Api<Pod> = Api::default_namespaced(client.clone());
     let mut pods = api.list(&ListParams::default()).await.expect("a list").items;
-    pods.iter_mut().for_each(|pod| pod.metadata.managed_fields = None);
+    for pod in &mut pods {
+        pod.metadata.managed_fields = None;
+    }
     pods
 }
 
@@ -108,8 +112,8 @@ async fn change(client: Client, mut pods: Vec<Pod>, stop: Arc<AtomicBool>, made:
                 (place, api.replace_status(&name, &PostParams::default(), &pod).await.expect("a status"))
             }
         });
-        let changed: Vec<_> = futures::stream::iter(changes).buffer_unordered(STEP_PODS).collect().await;
-        for (place, mut pod) in changed {
+        let written: Vec<_> = futures::stream::iter(changes).buffer_unordered(STEP_PODS).collect().await;
+        for (place, mut pod) in written {
             pod.metadata.managed_fields = None;
             pods[place] = pod;
             made.fetch_add(1, Ordering::SeqCst);

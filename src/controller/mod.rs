@@ -180,7 +180,9 @@ async fn act(context: &Context) {
             sweep = now + SWEEP;
             let experiments = context.stores.experiments();
             context.actor.forget_others(&experiments);
-            experiments.into_iter().for_each(|key| schedule.due(key, now));
+            for key in experiments {
+                schedule.due(key, now);
+            }
             context.mend_forgotten().await;
         }
         for key in schedule.take(now) {
