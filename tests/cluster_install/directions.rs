@@ -42,7 +42,8 @@ fn delays(world: &World) -> Vec<(&'static str, String)> {
         traces::nothing_is_left(world, &before);
         let added = during.median(MOVIES) - calm.median(MOVIES);
         let expected = DELAY * ways;
-        assert!((expected..expected + NOISE).contains(&added), "{direction}: {added:.1} ms were added");
+        // What it takes without the delay varies, too, and may have been slow before.
+        assert!((expected - 3.0..expected + NOISE).contains(&added), "{direction}: {added:.1} ms were added");
         assert!(during.median(MESSAGE) < calm.median(MESSAGE) + NOISE, "{direction}: {during}");
         assert_eq!(during.failed(MESSAGE), 0, "{direction}: {during}");
     }
