@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the fleet is the tests'")]
 
 mod console;
+mod etcd;
 #[expect(dead_code, reason = "shared with a test that asserts more")]
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
@@ -66,7 +67,8 @@ fn main() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = Runtime::new().expect("a runtime");
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    // Cargo adds a word of its own.
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [order, kubeconfig, ..] = arguments.as_slice()
         && order == CONTROLLER
     {

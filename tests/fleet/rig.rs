@@ -105,7 +105,7 @@ impl Rig {
                 self.patience,
                 answer.map(|chaos| chaos.status.map(|status| (status.conditions, status.experiment.targets)))
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
         }
     }
 
@@ -123,7 +123,7 @@ impl Rig {
         for name in names {
             while self.chaos.get_opt(name).await.unwrap().is_some() {
                 assert!(begun.elapsed() < self.patience, "{name} is there after {:?}", self.patience);
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(150)).await;
             }
         }
         print(&format!("{} deleted until gone", names.join(" and ")), begun.elapsed());
