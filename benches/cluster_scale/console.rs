@@ -67,7 +67,10 @@ pub(crate) fn run(runtime: &Runtime) {
     let process = pty.pid().to_string();
     println!("memory with all listed: {}", weight(&process));
     let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let etcd = Etcd::of(cluster.kubeconfig().parent().expect("the cluster's folder"));
+    let etcd = {
+        let _inside = runtime.enter();
+        Etcd::of(cluster.kubeconfig().parent().expect("the cluster's folder"))
+    };
     let pairs = runtime.block_on(pairs(&client, &etcd));
     let changes = runtime.spawn(change(etcd, pairs, Arc::clone(&stop), Arc::clone(&made)));
     terminal::keys(&mut pty, &rows(), CHANGING, &made);

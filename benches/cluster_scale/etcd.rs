@@ -36,7 +36,8 @@ impl Etcd {
 
     /// Stores all of them at once.
     pub(crate) async fn put(&self, all: impl IntoIterator<Item = Stored>) {
-        let puts = all.into_iter().map(|Stored { key, value }| json!({"requestPut": {"key": key, "value": value}}));
+        let puts =
+            all.into_iter().map(|Stored { key, value }| json!({"requestPut": {"key": key, "value": value}}));
         let answer = self.ask("/v3/kv/txn", &json!({"success": puts.collect::<Vec<_>>()})).await;
         assert_eq!(answer["succeeded"], true, "{answer}");
     }

@@ -65,11 +65,11 @@ const UID: &str = "benchmark";
 const PEERS: [u32; 3] = [1, 100, 5_000];
 /// What `tc` is told to make our tree: its root, which sends everything to its first band; the delay in another band; what sends a
 /// peer's packets there, to be completed.
-const TC_ROOT: &str = "tc qdisc add dev a0 root handle 1: prio bands 16 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+const TC_ROOT: &str =
+    "tc qdisc add dev a0 root handle 1: prio bands 16 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
 const TC_DELAY: &str = "tc qdisc add dev a0 parent 1:2 netem delay 10ms";
 const TC_STEER: &str = "tc filter add dev a0 parent 1: protocol ip prio 1 u32 match ip dst";
 const TC_REMOVE: &str = "tc qdisc del dev a0 root";
-const NFT_NAME: &str = "nft -j -f -, nft delete";
 /// Between two injections into one pod.
 const REST: Duration = Duration::from_millis(50);
 /// How often, and how long, packets are counted in each state of the pod's network.
@@ -96,13 +96,11 @@ fn main() -> ExitCode {
         let mut folders = vec![lab.folder.path().to_owned(), PathBuf::from("/dev/shm")];
         folders.dedup_by_key(|folder| is_in_memory(folder));
         for folder in folders {
-            let nft: (_, fn(&NetNs) -> _) = (NFT_NAME, with_nft);
-            let tc: (_, fn(&NetNs) -> _) = ("tc: prio, netem, u32; del", with_tc);
             let (running, new) = (Daemon::Running, Daemon::New);
-            as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1), running, nft);
-            as_the_daemon_does(&mut lab, &folder, "the daemon's first", &partition(1), new, nft);
+            as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1), running, &NFT);
+            as_the_daemon_does(&mut lab, &folder, "the daemon's first", &partition(1), new, &NFT);
             if lab.can_shape() {
-                as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped(), running, tc);
+                as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped(), running, &TC);
             }
         }
         partitions(&mut lab);
@@ -254,15 +252,25 @@ fn calls_alone(lab: &mut Lab) {
             nft::remove(netfilter, Family::Inet, TABLE).unwrap();
         })
     };
-    compare("calls alone: table, on and off", NFT_NAME, goal, with_table, || with_nft(pod));
+    compare("calls alone: table, on and off", NFT.name, goal, with_table, || with_nft(pod));
 }
 
-/// Partition of one peer, on and off.
+/// How a tool makes a fault and takes it away.
+struct Tool {
+    name: &'static str,
+    on_and_off: fn(&NetNs) -> Result<Duration, String>,
+}
+
+/// Of a partition of one peer.
+const NFT: Tool = Tool { name: "nft -j -f -, nft delete", on_and_off: with_nft };
+
+/// Of a delay for one peer.
+const TC: Tool = Tool { name: "tc: prio, netem, u32; del", on_and_off: with_tc };
+
 fn with_nft(pod: &NetNs) -> Result<Duration, String> {
     tools(pod, &[("nft -j -f -", &nft_json(1)), ("nft delete table inet other", "")])
 }
 
-/// A delay for one peer, on and off.
 fn with_tc(pod: &NetNs) -> Result<Duration, String> {
     let steer = format!("{TC_STEER} {SHAPED}/32 flowid 1:2");
     tools(pod, &[(TC_ROOT, ""), (TC_DELAY, ""), (&steer, ""), (TC_REMOVE, "")])
@@ -285,7 +293,7 @@ fn as_the_daemon_does(
     what: &str,
     plan: &NetworkPlan,
     daemon: Daemon,
-    (tool, theirs): (&str, fn(&NetNs) -> Result<Duration, String>),
+    tool: &Tool,
 ) {
     let Lab { pod, networks, folder: locks, .. } = lab;
     let folder = tempfile::tempdir_in(folder).unwrap();
@@ -324,7 +332,7 @@ fn as_the_daemon_does(
     // In memory is where it is by default.
     let (disk, goal) = if is_in_memory(folder.path()) { ("in memory", "≥ 5") } else { ("on disk", "–") };
     let all = format!("as the daemon does, journal {disk}: {what}");
-    compare(&all, tool, goal, ours, || theirs(pod));
+    compare(&all, tool.name, goal, ours, || (tool.on_and_off)(pod));
     for (step, mut times) in steps {
         let [p50, p99] = percentiles(&mut times).map(show);
         println!("| … step {step} | {p50} | {p99} | | | | | |");

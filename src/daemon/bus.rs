@@ -125,7 +125,10 @@ fn heartbeat(event: Event<Lease>) -> Option<Input> {
 }
 
 /// The events until there is none for so long.
-fn until_silent<T>(events: impl Stream<Item = T> + Send + 'static, silent: Duration) -> impl Stream<Item = T> {
+fn until_silent<T>(
+    events: impl Stream<Item = T> + Send + 'static,
+    silent: Duration,
+) -> impl Stream<Item = T> {
     futures::stream::unfold(Box::pin(events), move |mut events| async move {
         let event = tokio::time::timeout(silent, events.next()).await.ok()??;
         Some((event, events))

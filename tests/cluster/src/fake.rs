@@ -15,7 +15,9 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, Object, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, Object, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
@@ -244,7 +246,7 @@ fn new_lease(node: String) -> Lease {
         ..LeaseSpec::default()
     };
     let metadata = ObjectMeta { name: Some(node), ..ObjectMeta::default() };
-    Lease { metadata, spec: Some(spec), ..Lease::default() }
+    Lease { metadata, spec: Some(spec) }
 }
 
 /// As kubelets do: replaces the Lease that was written last, which is less work for the API server than a patch.
