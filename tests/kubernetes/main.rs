@@ -19,6 +19,7 @@ mod contract;
 mod definitions;
 #[path = "../fleet/mod.rs"]
 mod fleet;
+mod flows;
 mod install;
 mod installation;
 mod installed;
