@@ -37,6 +37,7 @@ mod rights;
 mod scale;
 #[path = "../api_contract/step.rs"]
 mod step;
+mod top;
 
 use std::time::Duration;
 
