@@ -1,6 +1,7 @@
 //! Many daemons in one process: the real ones, each with its watches, its journal and the thread of its engine, on kernels
 //! that only write down what was done to them and when.
 
+pub(crate) mod accounts;
 pub(crate) mod rig;
 pub(crate) mod writes;
 
