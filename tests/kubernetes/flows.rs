@@ -25,6 +25,9 @@ const DAEMONS: usize = 600;
 /// How long the watches last that make the connections.
 const WARMING: Duration = Duration::from_secs(12);
 
+/// How often one thing is asked for.
+const TRIES: usize = 10;
+
 /// The rest between two of them: handshakes are work for both sides.
 const STAGGER: Duration = Duration::from_millis(4);
 
@@ -132,7 +135,9 @@ async fn warm(client: &Client) {
     for _ in 0..2 * DAEMONS {
         let (client, asked) = (client.clone(), request("GET", &path, &Value::Null));
         all.push(tokio::spawn(async move {
-            drop(client.send(asked).await.unwrap().into_body().collect_bytes().await)
+            if let Ok(answer) = client.send(asked).await {
+                drop(answer.into_body().collect_bytes().await);
+            }
         }));
         tokio::time::sleep(STAGGER).await;
     }
@@ -141,25 +146,33 @@ async fn warm(client: &Client) {
     }
 }
 
+/// What a daemon asks: every other one for a watch, the others to take a status.
+fn asked(number: usize) -> Request<Body> {
+    let ours = format!("/apis/squall.dev/v1alpha1/namespaces/{SYSTEM_NAMESPACE}/injections");
+    let node = format!("fake-{:04}", number / 2);
+    if number.is_multiple_of(2) {
+        let path = format!("{ours}?watch=true&timeoutSeconds=20&fieldSelector=spec.node%3D{node}");
+        return request("GET", &path, &Value::Null);
+    }
+    let status = json!({ "status": { "wanted": format!("Present {node}") } });
+    request("PATCH", &format!("{ours}/burst/status"), &status)
+}
+
+/// Asks until there is an answer: a busy API server closes connections that wait, and a client makes others.
+async fn answered(client: Client, number: usize) -> http::Response<Body> {
+    for _ in 0..TRIES {
+        if let Ok(answer) = client.send(asked(number)).await {
+            return answer;
+        }
+    }
+    panic!("no answer to {number} after {TRIES} tries");
+}
+
 /// Every daemon begins a watch and writes a status, all at the same time.
 async fn burst(client: &Client) -> Codes {
-    let ours = format!("/apis/squall.dev/v1alpha1/namespaces/{SYSTEM_NAMESPACE}/injections");
-    let asked = |number: usize| {
-        let node = format!("fake-{:04}", number / 2);
-        if number.is_multiple_of(2) {
-            let path = format!("{ours}?watch=true&timeoutSeconds=20&fieldSelector=spec.node%3D{node}");
-            return request("GET", &path, &Value::Null);
-        }
-        let status = json!({ "status": { "wanted": format!("Present {node}") } });
-        request("PATCH", &format!("{ours}/burst/status"), &status)
-    };
-    let all: FuturesUnordered<_> = (0..2 * DAEMONS)
-        .map(|number| {
-            let (client, asked) = (client.clone(), asked(number));
-            // The body of a watch is kept: it goes on.
-            tokio::spawn(async move { client.send(asked).await.unwrap() })
-        })
-        .collect();
+    // The body of a watch is kept: it goes on.
+    let all: FuturesUnordered<_> =
+        (0..2 * DAEMONS).map(|number| tokio::spawn(answered(client.clone(), number))).collect();
     let answers: Vec<_> = all.map(Result::unwrap).collect().await;
     let mut codes = Codes::new();
     for answer in &answers {

@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use test_cluster::{Cluster, FakeNodes};
 
 use super::eventually;
-use super::program::{Home, token_of};
+use super::program::{Home, Said, token_of};
 use super::pty::Launch;
 
 const NODES: usize = 2;
@@ -38,8 +39,16 @@ async fn kubeconfig(cluster: &Cluster, home: &Home, client: &Client, account: &s
     home.file(account, &config.to_string())
 }
 
+/// How long a verb may take on a busy machine.
+const LONG: Duration = Duration::from_mins(2);
+
+async fn squall(home: &Home, config: &Path, words: &[&str]) -> Said {
+    let output = home.command(config.to_str().unwrap(), words).output();
+    tokio::time::timeout(LONG, output).await.expect("the verb does not end").unwrap().into()
+}
+
 async fn top(home: &Home, config: &Path) -> Value {
-    let said = home.squall(config, &["top", "-o", "json"]).await;
+    let said = squall(home, config, &["top", "-o", "json"]).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     serde_json::from_str(&said.out).unwrap()
 }
@@ -58,10 +67,10 @@ async fn everybody_sees_what_he_may_and_is_told_what_he_may_not() {
     nobody_answers(&client).await;
     let home = Home::new();
     let admin = cluster.kubeconfig();
-    let none = home.squall(&admin, &["top", "--once"]).await;
+    let none = squall(&home, &admin, &["top", "--once"]).await;
     assert_eq!(none.code, Some(1), "{none:?}");
     assert!(none.err.contains("to install it: squall install"), "{}", none.err);
-    assert_eq!(home.squall(&admin, &["install", "--no-wait"]).await.code, Some(0));
+    assert_eq!(squall(&home, &admin, &["install", "--no-wait"]).await.code, Some(0));
     eventually("not everything seems to run", async || {
         let seen = top(&home, &admin).await;
         all(&seen["nodes"], "/daemon/state") == ["Ready"; NODES]
@@ -99,7 +108,7 @@ async fn everybody_sees_what_he_may_and_is_told_what_he_may_not() {
     assert!(unknown[0]["cure"].as_str().unwrap().contains("--resource=nodes/proxy"), "{unknown:#}");
 
     let stranger = kubeconfig(&cluster, &home, &client, "stranger").await;
-    let said = home.squall(&stranger, &["top"]).await;
+    let said = squall(&home, &stranger, &["top"]).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     for line in
         ["Controllers: 0 of 0 ready", "not known: cannot list nodes", "not known: cannot list injections"]

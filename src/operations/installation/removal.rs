@@ -101,7 +101,8 @@ where
 {
     match api.list(&ListParams::default()).await {
         Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        // An unknown path is answered in plain text: only the code tells.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
         Err(error) => Err(Trouble::api(format!("list {plural}"), &error)),
     }
 }
@@ -125,7 +126,7 @@ pub async fn halt_everything(client: &Client) -> Result<(), Trouble> {
 pub async fn is_served(client: &Client) -> Result<bool, Trouble> {
     match Api::<Halt>::all(client.clone()).list(&ListParams::default()).await {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(Trouble::api("list halts", &error)),
     }
 }

@@ -23,7 +23,7 @@ const CPU: &str = "container_cpu_usage_seconds_total";
 const MEMORY: &str = "container_memory_working_set_bytes";
 
 /// How long a kubelet may take. One that is away must not hold up what others say.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The largest answer: a kubelet tells five lines for each container.
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -157,9 +157,9 @@ impl Meter {
 
 /// The first three, and how many more there are.
 fn some(names: &[&str]) -> String {
-    let named = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    let first = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     let more = names.len().saturating_sub(3);
-    if more > 0 { format!("{named} and {more} more") } else { named }
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 /// A pod of ours, and its node.

@@ -244,8 +244,8 @@ fn state(pod: &Pod) -> String {
     if conditions.any(|one| one.type_ == "Ready" && one.status == "True") {
         return "Ready".to_owned();
     }
-    let mut states = status.container_statuses.iter().flatten().filter_map(|one| one.state.as_ref());
-    let reason = states.find_map(|state| {
+    let mut containers = status.container_statuses.iter().flatten().filter_map(|one| one.state.as_ref());
+    let reason = containers.find_map(|state| {
         let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
         waiting.or_else(|| state.terminated.as_ref().and_then(|ended| ended.reason.clone()))
     });
