@@ -276,7 +276,7 @@ fn the_life_of_a_pod_failure() {
     assert!(life.gone);
     assert_eq!(
         life.events,
-        ["Started", "Applied", "Paused", "Recovered", "Applied", "TimeUp", "Recovered", "Deleted"]
+        ["Started", "Applied", "Paused", "Recovered", "Started", "Applied", "TimeUp", "Recovered", "Deleted"]
     );
 }
 

@@ -336,8 +336,11 @@ pub fn events(old: &ChaosStatus, new: &ChaosStatus) -> Vec<Event> {
         });
     }
     let total = new.experiment.targets.unwrap_or_default().selected;
+    let resumed = old.is(ConditionKind::Paused) && !new.is(ConditionKind::Paused);
     if turned(ConditionKind::Selected) {
         events.push(Event::normal("Started", format!("{total} targets selected")));
+    } else if resumed && new.is(ConditionKind::Selected) && new.experiment.ended.is_none() {
+        events.push(Event::normal("Started", "resumed; it goes on for the time that remains"));
     } else if edited(old, new) {
         events.push(Event::normal("Updated", "the change of the spec is in force"));
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::super::fixtures::start;
@@ -156,7 +158,7 @@ fn events_are_the_differences() {
         &Decided { problems: &problem, not_supported: true, ..decided(&[]) },
     );
     let new = ChaosStatus::default();
-    let cases: [(&str, &ChaosStatus, &ChaosStatus, &[&str]); 14] = [
+    let cases: [(&str, &ChaosStatus, &ChaosStatus, &[&str]); 16] = [
         ("nothing new", &injected, &injected, &[]),
         ("selected", &new, &waiting, &["Started"]),
         ("injected", &waiting, &injected, &["Applied"]),
@@ -167,6 +169,8 @@ fn events_are_the_differences() {
         ("failed as before", &failed, &failed, &[]),
         ("edited", &injected, &edited, &["Updated"]),
         ("paused", &injected, &paused, &["Paused"]),
+        ("resumed", &paused, &waiting, &["Started"]),
+        ("over while it was paused", &paused, &ended, &["TimeUp"]),
         ("nothing selected", &new, &nothing, &["Failed"]),
         ("selected at last", &nothing, &waiting, &["Started"]),
         (
@@ -185,6 +189,57 @@ fn events_are_the_differences() {
     for (name, old, new, expected) in cases {
         assert_eq!(reasons(old, new), expected, "{name}");
     }
+}
+
+/// docs/compatibility.md tells every reason that there is, with its type, and no other.
+#[test]
+fn the_events_are_those_of_the_page() {
+    let new = ChaosStatus::default();
+    let targets = |phase| of(&[seen_as("web", ".", phase)]);
+    let (waiting, injected) = (targets(None), targets(Some(TargetPhase::Injected)));
+    let with = |kind, reason: Option<&str>| ChaosStatus {
+        conditions: vec![condition(kind, true, reason, Some("why".to_owned()))],
+        ..ChaosStatus::default()
+    };
+    let mut ended = targets(Some(TargetPhase::Recovered));
+    ended.experiment.ended = Some("DurationElapsed".to_owned());
+    let mut halted = ended.clone();
+    halted.experiment.ended = Some(HALTED.to_owned());
+    let mut replaced = injected.clone();
+    replaced.experiment.following = Some(Following { replaced: vec![Time(start())], ..Following::default() });
+    let edited = ChaosStatus { observed_generation: Some(2), ..injected.clone() };
+    let paused = compute(&injected, &Decided { paused: true, ..decided(&[]) });
+    let failed = targets(Some(TargetPhase::Failed));
+    let published = [
+        (&new, &waiting),
+        (&waiting, &injected),
+        (&injected, &paused),
+        (&injected, &ended),
+        (&injected, &halted),
+        (&injected, &edited),
+        (&injected, &replaced),
+        (&waiting, &failed),
+        (&new, &with(ConditionKind::Invalid, Some(NOT_SUPPORTED))),
+        (&new, &with(ConditionKind::TargetUnstable, None)),
+        (&new, &with(ConditionKind::TargetsLimited, None)),
+    ]
+    .into_iter()
+    .flat_map(|(old, new)| events(old, new))
+    // By the step that lets go of an experiment, and no change of a status.
+    .chain([Event::normal("Deleted", "")]);
+    let word = |warning: bool| if warning { "Warning" } else { "Normal" };
+    let published: BTreeSet<_> =
+        published.map(|event| (event.reason.to_owned(), word(event.warning).to_owned())).collect();
+
+    let page = include_str!("../../docs/compatibility.md");
+    let section = page.split("\n## ").find(|section| section.starts_with("Events\n")).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: BTreeSet<_> = rows
+        .map(|row| row.split('|').map(str::trim).collect::<Vec<_>>())
+        .filter(|cells| !cells[3].starts_with("not published"))
+        .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1].to_owned()))
+        .collect();
+    assert_eq!(published, documented);
 }
 
 #[test]
