@@ -10,6 +10,7 @@
 //! * [`cli`] – the verbs. [`controller`] – turns experiments into Injections. [`daemon`] – runs on every
 //!   node and makes its kernel look like the Injections of that node.
 //! * `playground` – a three-node cluster in one rootless sandbox (feature `playground`).
+//! * [`metrics`] – what parts tell about themselves over HTTP, where an administrator asked for that.
 //! * [`apiserver`] – an API server in memory, for the playground and the tests; [`client`] and [`paths`]
 //!   – the way to it.
 
@@ -25,6 +26,7 @@ pub mod daemon;
 pub mod experiment;
 pub mod install;
 pub mod manifest;
+pub mod metrics;
 pub mod network;
 pub mod operations;
 pub mod paths;

@@ -1,10 +1,12 @@
 //! `squall controller`: turns experiments into Injections.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::exit::{Exit, Failure, Result};
 use super::signals::Interrupts;
+use super::told::{Told, listen_address};
 use super::world::{World, WorldArgs};
 use crate::api::PROTECTED_NAMESPACES;
 use crate::controller;
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// Where it leaves a sign of life, for probes
     #[arg(long, env = "SQUALL_ALIVE_FILE", value_name = "FILE")]
     alive_file: Option<PathBuf>,
+    /// Tell metrics over HTTP at this address, to whoever can reach it; without it no port is opened
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
+    metrics_listen: Option<SocketAddr>,
 }
 
 impl Args {
@@ -52,14 +57,16 @@ impl Args {
                 () = interrupts.next() => return Ok(Exit::Success),
             }
         }
+        let told = Told::open(self.metrics_listen, "controller").await?;
         let limits = Limits { protected_namespaces: self.protected_namespaces, ..Limits::default() };
         let options = controller::Options {
             failure_image: self.failure_image,
             alive_file: self.alive_file,
+            metrics: told.metrics(),
             limits,
             ..controller::Options::new(identity)
         };
-        controller::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
+        told.beside(controller::run(world.client, options, interrupts.next())).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }
 }

@@ -1,9 +1,11 @@
 //! `squall daemon`: makes this node look like its Injections.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure, Result};
 use super::signals::Interrupts;
+use super::told::{Told, listen_address};
 use super::world::{World, WorldArgs};
 use crate::daemon;
 
@@ -27,6 +29,9 @@ pub(crate) struct Args {
     /// Where it leaves a sign of life, for probes
     #[arg(long, env = "SQUALL_ALIVE_FILE", value_name = "FILE")]
     alive_file: Option<PathBuf>,
+    /// Tell metrics over HTTP at this address, to whoever can reach it; without it no port is opened
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
+    metrics_listen: Option<SocketAddr>,
 }
 
 /// How processes of pods are found.
@@ -48,9 +53,11 @@ impl Args {
             Finder::Cgroup => daemon::Finder::Cgroup,
             Finder::Environ => daemon::Finder::Environment,
         };
+        let told = Told::open(self.metrics_listen, "daemon").await?;
         let Self { node, state_dir, run_dir, alive_file, .. } = self;
-        let options = daemon::Options { node, state_dir, run_dir, finder, alive_file };
-        daemon::run(world.client, options, interrupts.next()).await.map_err(Failure::new)?;
+        let options =
+            daemon::Options { node, state_dir, run_dir, finder, alive_file, metrics: told.metrics() };
+        told.beside(daemon::run(world.client, options, interrupts.next())).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }
 }

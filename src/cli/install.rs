@@ -30,6 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
   squall install
   squall install --image my-registry/squall:0.1.0
   squall install --protect ingress --protect monitoring
+  squall install --metrics-listen 9690
   squall install --dry-run=client -o yaml > squall.yaml")]
 pub(crate) struct Args {
     /// The image: of a registry that the nodes can pull from, or one that every node has
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Experiments may reach this namespace, which is protected otherwise: kube-system
     #[arg(long, value_name = "NAMESPACE", value_parser = ["kube-system"])]
     unprotect: Option<String>,
+    /// Have controllers and daemons tell metrics on this port, to whoever can reach it: the daemon's is the node's own address
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]
+    metrics_listen: Option<u16>,
     /// Print what would be applied, and ask no cluster
     #[arg(long, value_enum, value_name = "WHERE")]
     dry_run: Option<DryRun>,
@@ -124,7 +128,12 @@ impl Args {
             PullPolicy::Always => "Always",
             PullPolicy::Never => "Never",
         };
-        Options { image: self.image.clone(), pull_policy: pull_policy.to_owned(), protected }
+        Options {
+            image: self.image.clone(),
+            pull_policy: pull_policy.to_owned(),
+            protected,
+            metrics_port: self.metrics_listen,
+        }
     }
 }
 

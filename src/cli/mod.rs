@@ -27,6 +27,7 @@ mod run;
 mod signals;
 mod status;
 mod stop;
+mod told;
 mod top;
 mod uninstall;
 mod validate;

@@ -14,6 +14,7 @@ mod plugin;
 mod proxy;
 mod retry;
 mod socket;
+pub(crate) mod tally;
 mod transport;
 
 pub use failure::TransportError;

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use http::Uri;
+use http::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::Body;
 use kube::client::middleware::BaseUriLayer;
 use tokio::net::UnixStream;
 use tower::{Layer, ServiceExt};
+
+use super::tally;
 
 /// The authority of request URIs. HTTP/1.1 wants one; the connector does not look at it.
 const BASE_URI: &str = "http://localhost";
@@ -48,7 +50,15 @@ pub fn over_unix(path: &Path, default_namespace: &str) -> kube::Client {
         })
     };
     let client = Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let service = BaseUriLayer::new(Uri::from_static(BASE_URI)).layer(client.map_err(move |source| {
+    let counted = tower::service_fn(move |request: Request<Body>| {
+        let (verb, answer) = (tally::verb(&request), client.request(request));
+        async move {
+            let answer = answer.await;
+            tally::answered(verb, answer.as_ref().ok().map(Response::status));
+            answer
+        }
+    });
+    let service = BaseUriLayer::new(Uri::from_static(BASE_URI)).layer(counted.map_err(move |source| {
         let socket = socket.clone();
         if source.is_connect() {
             SocketError::Connect { socket, source }

@@ -23,6 +23,7 @@ use super::credentials::{Certificate, Credentials, Issued};
 use super::failure::TransportError;
 use super::proxy::Proxy;
 use super::retry::Retry;
+use super::tally;
 
 /// How long a connection may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -80,7 +81,9 @@ impl Transport {
             if let Some(header) = &issued.header {
                 request.headers_mut().insert(AUTHORIZATION, header.clone());
             }
+            let verb = tally::verb(&request);
             let response = self.connections(&issued)?.call(request).await;
+            tally::answered(verb, response.as_ref().ok().map(Response::status));
             let response = response.map_err(|source| self.failed(source))?;
             let status = response.status();
             tracing::debug!(method = %parts.method, uri = %parts.uri, %status, "answered");

@@ -8,6 +8,7 @@ mod act;
 mod events;
 mod kinds;
 mod leader;
+mod metrics;
 mod pods;
 mod resolve;
 mod schedule;
@@ -32,9 +33,11 @@ use crate::experiment::Limits;
 use crate::experiment::kind::Experiment;
 use crate::experiment::lifecycle::{self, Input};
 use crate::experiment::wanted::HaltScope;
+use crate::metrics::Metrics;
 use act::{Actor, Outcome};
 use kinds::ExperimentKey;
 pub use leader::LeaseTimes;
+use metrics::Times;
 use pods::PodFaults;
 use resolve::Resolver;
 use schedule::Schedule;
@@ -59,6 +62,8 @@ pub struct Options {
     pub failure_image: Option<String>,
     /// Where a sign of life is written, for probes.
     pub alive_file: Option<PathBuf>,
+    /// Where it tells about itself, if anybody asked for that.
+    pub metrics: Option<Metrics>,
 }
 
 impl Options {
@@ -70,6 +75,7 @@ impl Options {
             lease: LeaseTimes::default(),
             failure_image: None,
             alive_file: None,
+            metrics: None,
         }
     }
 }
@@ -100,10 +106,15 @@ pub async fn run(
     let mut election = JoinSet::new();
     let identity = options.identity.clone();
     election.spawn(leader::contend(client.clone(), identity, options.lease, leading, stop.clone()));
+    let times = Times::new(options.metrics.as_ref());
+    if let Some(all) = &options.metrics {
+        all.collect(metrics::World { stores: Arc::clone(&stores), led: led.clone() });
+    }
     let signs = give_signs(Arc::clone(&stores), options.alive_file.map(Alive::new));
     let context = Context {
         pods: PodFaults::new(client.clone(), Arc::clone(&stores), options.failure_image),
         actor: Actor::new(client, Arc::clone(&stores), &options.identity),
+        times,
         stores,
         resolver: Resolver::default(),
         limits: options.limits,
@@ -135,6 +146,7 @@ async fn give_signs(stores: Arc<Stores>, alive: Option<Alive>) {
 /// What every step needs.
 struct Context {
     actor: Actor,
+    times: Times,
     pods: PodFaults,
     stores: Arc<Stores>,
     resolver: Resolver,
@@ -180,6 +192,7 @@ async fn act(context: &Context) {
             sweep = now + SWEEP;
             let experiments = context.stores.experiments();
             context.actor.forget_others(&experiments);
+            context.times.forget_others(&experiments);
             for key in experiments {
                 schedule.due(key, now);
             }
@@ -227,6 +240,7 @@ impl Context {
             return Ok(Outcome::Again);
         }
         let Some(chaos) = chaos else { return Ok(Outcome::Done) };
+        self.times.saw(key, &*chaos);
         // A new experiment is to see the pods that were made just before it.
         if !has_targets(&*chaos) {
             self.stores.refresh_world();
@@ -245,8 +259,12 @@ impl Context {
         };
         let actions = lifecycle::step(&input);
         let outcome = self.actor.execute(key, &*chaos, actions).await?;
-        let status = self.stores.experiment(key).and_then(|chaos| chaos.status().cloned());
-        let follow = status.and_then(|status| lifecycle::next_look(&status, Timestamp::now()));
+        let chaos = self.stores.experiment(key);
+        if let Some(chaos) = &chaos {
+            self.times.saw(key, &**chaos);
+        }
+        let status = chaos.as_ref().and_then(|chaos| chaos.status());
+        let follow = status.and_then(|status| lifecycle::next_look(status, Timestamp::now()));
         let lag = match outcome {
             Outcome::Again => return Ok(Outcome::Again),
             Outcome::Wait(lag) => Some(lag),

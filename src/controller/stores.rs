@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::kinds::{ExperimentKey, Served};
 use crate::api::{Halt, Injection, NetworkChaos, PodChaos, SYSTEM_NAMESPACE};
-use crate::client::{WatchPauses, is_not_served};
+use crate::client::{WatchPauses, is_not_served, tally};
 use crate::experiment::world::World;
 
 /// How long a watch is asked to last, in seconds. A dead connection looks alive for no longer than this.
@@ -340,6 +340,7 @@ async fn follow_trimmed<K>(
                     tracing::warn!(error = &error as &dyn std::error::Error, kind = %K::kind(&()), "watch failed");
                 }
                 failing = true;
+                tally::watch_failed(&K::kind(&()));
                 if store.optional && is_not_served(&error) {
                     // There is nothing to wait for. What was known before, if anything, stands.
                     store.synced.send_replace(true);

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::engine::Input;
 use crate::api::{CONTROLLER_LEASE, Halt, Injection, InjectionStatus, SYSTEM_NAMESPACE};
-use crate::client::{WatchPauses, is_not_served};
+use crate::client::{WatchPauses, is_not_served, tally};
 use crate::experiment::wanted::HaltScope;
 
 /// A watch is asked for anew after so long. The transport finds a dead connection in less time; this is for one that something
@@ -80,7 +80,7 @@ pub(super) async fn watch_injections(
         Event::Delete(injection) => versions.forget(&injection.name_any()),
         Event::InitDone => {}
     });
-    forward(events, inputs, |event| match event.ok()? {
+    forward("Injection", events, inputs, |event| match event.ok()? {
         Event::Init => {
             fresh = Some(Vec::new());
             None
@@ -107,7 +107,7 @@ pub(super) async fn watch_heartbeat(client: Client, inputs: SyncSender<Input>) {
         .timeout(HEARTBEAT_WATCH_SECONDS)
         .fields(&format!("metadata.name={CONTROLLER_LEASE}"));
     let next = || until_silent(watch(api.clone(), config.clone()), SILENT);
-    while forward(next(), inputs.clone(), |event| heartbeat(event.ok()?)).await == Engine::There {}
+    while forward("Lease", next(), inputs.clone(), |event| heartbeat(event.ok()?)).await == Engine::There {}
 }
 
 fn heartbeat(event: Event<Lease>) -> Option<Input> {
@@ -150,7 +150,7 @@ pub(super) async fn watch_halts(client: Client, inputs: SyncSender<Input>) {
     let mut known: BTreeMap<Option<String>, HaltScope> = BTreeMap::new();
     let mut fresh = BTreeMap::new();
     let mut listed = false;
-    forward(watch(api, config), inputs, |event| {
+    forward("Halt", watch(api, config), inputs, |event| {
         match event {
             Ok(Event::Init) => {
                 fresh.clear();
@@ -176,6 +176,7 @@ pub(super) async fn watch_halts(client: Client, inputs: SyncSender<Input>) {
 
 /// Sends what `take` makes of each event and of each failure, until there are no more or the engine is gone.
 async fn forward<T>(
+    kind: &str,
     events: impl Stream<Item = watcher::Result<Event<T>>>,
     inputs: SyncSender<Input>,
     mut take: impl FnMut(watcher::Result<Event<T>>) -> Option<Input>,
@@ -184,6 +185,7 @@ where
     T: Send + 'static,
 {
     let events = events.backoff(WatchPauses::default()).inspect_err(|error| {
+        tally::watch_failed(kind);
         tracing::warn!(error = %super::engine::error_chain(error), "a watch failed; it is made anew");
     });
     let mut events = std::pin::pin!(events);

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::journal::{Journal, JournalError};
-use super::kernel::{Before, FaultError, Kernel};
+use super::kernel::{Before, FaultError, Kernel, Queue};
+use super::shaper::Counts;
+pub use super::tracked::Note;
 use super::tracked::Tracked;
-use crate::api::{Injection, InjectionStatus};
+use crate::api::{Injection, InjectionStatus, TargetPhase};
 use crate::experiment::wanted::{HaltScope, Now, Wanted, next_change, wanted};
 use crate::network::plan::{ActiveFault, NetworkPlan};
 
@@ -57,6 +59,23 @@ pub struct Outcome {
     pub statuses: Vec<(String, InjectionStatus)>,
     /// When to call again if nothing happens before, on `CLOCK_BOOTTIME`.
     pub wake: Option<Duration>,
+    /// What happened to targets, for whoever counts it.
+    pub notes: Vec<Note>,
+}
+
+/// How many targets there are, by what is asked and what is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// That are to have a fault now.
+    pub asked: u32,
+    /// On which one was read back.
+    pub injected: u32,
+    /// On which it could not be put in place yet.
+    pub failed: u32,
+    /// From which it could not be taken away yet.
+    pub stuck: u32,
+    /// When the controller was heard last, on `CLOCK_BOOTTIME`.
+    pub heard: Option<Duration>,
 }
 
 /// See the module.
@@ -72,6 +91,7 @@ pub struct Engine<K> {
     heartbeat: Heartbeat,
     synced: bool,
     stopping: bool,
+    notes: Vec<Note>,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +163,7 @@ impl<K: Kernel> Engine<K> {
             heartbeat: Heartbeat { seen: None, changed: None },
             synced: false,
             stopping: false,
+            notes: Vec::new(),
         }
     }
 
@@ -210,9 +231,33 @@ impl<K: Kernel> Engine<K> {
             }
         }
         self.kill_containers(now);
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.injections.values_mut().flat_map(|tracked| tracked.notes.drain(..)));
         self.forget();
         let statuses = self.statuses(now);
-        Outcome { statuses, wake: self.wake(now) }
+        Outcome { statuses, wake: self.wake(now), notes }
+    }
+
+    /// How many targets there are in each state.
+    pub fn standing(&self) -> Standing {
+        let mut all = Standing { heard: self.heartbeat.changed, ..Standing::default() };
+        for tracked in self.injections.values() {
+            for target in &tracked.targets {
+                all.asked += u32::from(tracked.wanted == Wanted::Present);
+                match target.phase {
+                    TargetPhase::Injected => all.injected += 1,
+                    TargetPhase::Failed => all.failed += 1,
+                    TargetPhase::Stuck => all.stuck += 1,
+                    TargetPhase::Waiting | TargetPhase::Done | TargetPhase::Recovered => {}
+                }
+            }
+        }
+        all
+    }
+
+    /// What the shaper did with packets so far ([`Kernel::shaped`]).
+    pub fn shaped(&mut self) -> Vec<(Queue, Counts)> {
+        self.kernel.shaped()
     }
 
     /// Whether nothing of ours is in the kernel.
@@ -435,6 +480,7 @@ impl<K: Kernel> Engine<K> {
             tracing::warn!(pod = uid, error = %error.chain(), "an injected fault is not in the kernel any more");
             pod.installed = None;
             pod.doubtful = true;
+            self.notes.push(Note::Lost);
             self.failed(uid, &error, now);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::engine::error_chain;
+use crate::daemon::shaper::Counts;
 use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::tc::Root;
 use crate::network::plan::NetworkPlan;
@@ -133,4 +134,13 @@ pub trait Kernel {
     /// # Errors
     /// When it is not there any more, or the pod has another network by now.
     fn verify(&mut self, pod: &str, plan: &NetworkPlan) -> Result<(), FaultError>;
+
+    /// What a shaper did with the packets of each queue since that was bound; nothing where the kernel shapes by itself, or
+    /// nothing is shaped.
+    fn shaped(&mut self) -> Vec<(Queue, Counts)> {
+        Vec::new()
+    }
 }
+
+/// A pod's UID, and the number of one of its queues.
+pub type Queue = (String, u16);

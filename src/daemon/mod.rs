@@ -11,6 +11,7 @@ pub mod guardian;
 pub mod halt_file;
 pub mod journal;
 pub mod kernel;
+mod metrics;
 pub mod shaper;
 pub mod sys;
 mod tracked;
@@ -28,11 +29,13 @@ use kube::Client;
 use crate::alive::Alive;
 use crate::api::InjectionStatus;
 use crate::experiment::wanted::Now;
-use engine::{Engine, Input};
+use crate::metrics::Metrics;
+use engine::{Engine, Input, Outcome};
 use faults::network::PodNetworks;
 use halt_file::{HaltFile, LOOK_EVERY};
 use journal::{Journal, JournalError};
 use kernel::Kernel;
+use metrics::Told;
 pub use sys::proc::Finder;
 use sys::proc::{self, DirectoryLock};
 
@@ -50,6 +53,8 @@ pub struct Options {
     pub finder: Finder,
     /// Where a sign of life is written, for probes.
     pub alive_file: Option<PathBuf>,
+    /// Where it tells about itself, if anybody asked for that.
+    pub metrics: Option<Metrics>,
 }
 
 /// Why a daemon ends or does not start.
@@ -94,7 +99,9 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     let disturbed = Arc::new(AtomicBool::new(false));
     let (engine, _lock) = open(&options, &disturbed)?;
-    let looks = Looks::new(&options.state_dir, disturbed).with_alive(options.alive_file.map(Alive::new));
+    let looks = Looks::new(&options.state_dir, disturbed)
+        .with_alive(options.alive_file.map(Alive::new))
+        .with_metrics(options.metrics.as_ref());
     serve(client, &options.node, engine, looks, shutdown).await
 }
 
@@ -195,6 +202,7 @@ fn drive<K: Kernel>(
     let mut stopping = false;
     loop {
         let outcome = engine.settle(now()?);
+        looks.count(&mut engine, &outcome);
         for status in outcome.statuses {
             if statuses.blocking_send(status).is_err() {
                 return Ok(());
@@ -226,6 +234,7 @@ pub struct Looks {
     halt_file: HaltFile,
     disturbed: Arc<AtomicBool>,
     alive: Option<Alive>,
+    told: Option<Told>,
     /// Whether the Injections of this node were heard, and the Halts: without either nothing is injected.
     injections: bool,
     halts: bool,
@@ -235,7 +244,20 @@ impl Looks {
     /// At the halt file in `state_dir`, and whether a helper has ended by itself: whoever sees that sets `disturbed`.
     pub fn new(state_dir: &Path, disturbed: Arc<AtomicBool>) -> Self {
         let halt_file = HaltFile::new(state_dir);
-        Self { halt_file, disturbed, alive: None, injections: false, halts: false }
+        Self { halt_file, disturbed, alive: None, told: None, injections: false, halts: false }
+    }
+
+    /// With metrics, in which is counted what happens.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Option<&Metrics>) -> Self {
+        Self { told: metrics.map(Told::new), ..self }
+    }
+
+    /// Counts what one look of the engine brought about.
+    fn count<K: Kernel>(&mut self, engine: &mut Engine<K>, outcome: &Outcome) {
+        if let Some(told) = &mut self.told {
+            told.count(engine, outcome);
+        }
     }
 
     /// With a sign of life, which is given each time.

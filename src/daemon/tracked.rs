@@ -35,6 +35,29 @@ pub(super) struct Tracked {
     stopped: Option<SignedDuration>,
     interruptions: u32,
     reported: Option<InjectionStatus>,
+    /// Since when it is to be as it is to be, on `CLOCK_BOOTTIME`.
+    asked: Duration,
+    /// The spec has changed since that was decided last.
+    respecified: bool,
+    /// What happened to its targets, for whoever counts it.
+    pub(super) notes: Vec<Note>,
+}
+
+/// Something that happened to one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Its fault was read back, so long after it was asked for.
+    Injected(Duration),
+    /// Its fault was read back as gone, so long after it was to go. Why it was to go; not at all because of the run, but since
+    /// the target is none any more, without a reason.
+    Undone(Option<Absence>, Duration),
+    /// A change failed; it is tried again.
+    Failed {
+        /// Whether a fault was to be taken away.
+        undo: bool,
+    },
+    /// What was in place was not there any more when it was read back again.
+    Lost,
 }
 
 impl Tracked {
@@ -65,6 +88,9 @@ impl Tracked {
             stopped: stopped_of_status(&status, run),
             interruptions: interruptions + u32::from(was_present),
             reported: injection.status.clone(),
+            asked: now.boot,
+            respecified: false,
+            notes: Vec::new(),
         };
         tracked.update(injection);
         tracked.align(now);
@@ -75,6 +101,7 @@ impl Tracked {
     pub(super) fn update(&mut self, injection: Injection) {
         self.deleted |= injection.metadata.deletion_timestamp.is_some();
         self.generation = injection.metadata.generation.unwrap_or_default();
+        self.respecified |= self.spec != injection.spec;
         self.spec = injection.spec;
     }
 
@@ -112,6 +139,10 @@ impl Tracked {
     /// Takes note of what is wanted from now on.
     pub(super) fn decided(&mut self, wanted: Wanted, now: Now) {
         self.align(now);
+        let turned = (self.wanted == Wanted::Present) != (wanted == Wanted::Present);
+        if std::mem::take(&mut self.respecified) || turned {
+            self.asked = now.boot;
+        }
         if let Wanted::Absent(reason) = wanted {
             if reason.ends_run() {
                 self.run.ended.get_or_insert(reason);
@@ -169,6 +200,13 @@ impl Tracked {
             if status.phase != next {
                 status.injected_count += u32::from(next == TargetPhase::Injected);
                 status.recovered_count += u32::from(next == TargetPhase::Recovered);
+                let took = now.boot.saturating_sub(self.asked);
+                let reason = if let Wanted::Absent(reason) = self.wanted { Some(reason) } else { None };
+                self.notes.extend(match next {
+                    TargetPhase::Injected => Some(Note::Injected(took)),
+                    TargetPhase::Recovered => Some(Note::Undone(reason, took)),
+                    _ => None,
+                });
                 status.since = Time(now.wall);
                 status.phase = next;
                 status.error = None;
@@ -200,6 +238,7 @@ impl Tracked {
                 status.since = Time(now.wall);
             }
             status.error = Some(error.to_owned());
+            self.notes.push(Note::Failed { undo: !present });
         }
     }
 
@@ -231,6 +270,10 @@ impl Tracked {
                 status.since = Time(now.wall);
                 status.injected_count += u32::from(phase == TargetPhase::Done);
             }
+            self.notes.push(match phase {
+                TargetPhase::Done => Note::Injected(now.boot.saturating_sub(self.asked)),
+                _ => Note::Failed { undo: false },
+            });
             (status.phase, status.evidence, status.error) = (phase, evidence, error);
         }
         if outcome.is_ok() && self.run.started.is_none() {

@@ -56,6 +56,8 @@ pub struct Options {
     pub pull_policy: String,
     /// Namespaces whose pods are never targets, and that no experiment may name.
     pub protected: Vec<String>,
+    /// The port on which controllers and daemons tell metrics; none is opened without it.
+    pub metrics_port: Option<u16>,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             image: DEFAULT_IMAGE.to_owned(),
             pull_policy: "IfNotPresent".to_owned(),
             protected: PROTECTED_NAMESPACES.map(str::to_owned).into(),
+            metrics_port: None,
         }
     }
 }

@@ -70,6 +70,36 @@ fn the_image_is_the_options_and_no_registry_is_named() {
     assert!(!DEFAULT_IMAGE.contains('/'), "{DEFAULT_IMAGE} names a registry");
 }
 
+/// Without the option there is no port, and with it there is one, on the pod's own address.
+#[test]
+fn a_port_is_opened_only_where_it_is_asked_for() {
+    let containers = |options: &Options| -> Vec<Value> {
+        let parts = workloads(options).into_iter().filter(|part| part.resource.group == "apps");
+        parts.map(|part| part.value["spec"]["template"].clone()).collect()
+    };
+    for pod in containers(&Options::default()) {
+        let text = pod.to_string();
+        for word in ["ports", "metrics", "prometheus.io", "POD_IP"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+    }
+    let told = containers(&Options { metrics_port: Some(9690), ..Options::default() });
+    assert_eq!(told.len(), 2);
+    for pod in told {
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["args"][1], "--metrics-listen=$(POD_IP):9690");
+        assert_eq!(container["ports"][0]["name"], "metrics");
+        assert_eq!(container["ports"][0]["containerPort"], 9690);
+        // A port of the host is named by who shares its network anyway.
+        assert!(container["ports"][0].get("hostPort").is_none());
+        let env = container["env"].as_array().unwrap();
+        let address = env.iter().find(|one| one["name"] == "POD_IP").unwrap();
+        assert_eq!(address["valueFrom"]["fieldRef"]["fieldPath"], "status.podIP");
+        assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"], "9690");
+        assert_eq!(pod["metadata"]["annotations"]["prometheus.io/scrape"], "true");
+    }
+}
+
 #[test]
 fn texts_are_quoted_for_cel() {
     assert_eq!(policies::text(r"it's \d"), r"'it\'s \\d'");

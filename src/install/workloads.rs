@@ -1,13 +1,15 @@
 //! What runs: the controllers and the daemons.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
     RollingUpdateDaemonSet, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
-    HostPathVolumeSource, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SELinuxOptions, SeccompProfile, SecurityContext, Toleration,
+    AppArmorProfile, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    ExecAction, HostPathVolumeSource, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Probe, ResourceRequirements, SELinuxOptions, SeccompProfile, SecurityContext, Toleration,
     TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
@@ -55,12 +57,42 @@ fn selector(component: &str) -> LabelSelector {
     LabelSelector { match_labels: Some([label].into()), ..LabelSelector::default() }
 }
 
-fn template(component: &str, spec: PodSpec) -> PodTemplateSpec {
+fn template(component: &str, options: &Options, mut spec: PodSpec) -> PodTemplateSpec {
     let mut labels = labels();
     labels.insert(COMPONENT.to_owned(), component.to_owned());
-    let metadata = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
+    let mut metadata = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
+    if let Some(port) = options.metrics_port {
+        metadata.annotations = Some(scraped(port));
+        spec.containers.iter_mut().for_each(|container| tell_metrics(container, port));
+    }
     PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
 }
+
+/// By which many a Prometheus finds a pod to scrape.
+fn scraped(port: u16) -> BTreeMap<String, String> {
+    let annotation = |name: &str, value: String| (format!("prometheus.io/{name}"), value);
+    [
+        annotation("scrape", "true".to_owned()),
+        annotation("port", port.to_string()),
+        annotation("path", "/metrics".to_owned()),
+    ]
+    .into()
+}
+
+/// Has a container listen on the pod's address alone, which is the node's where the pod shares the host's network.
+fn tell_metrics(container: &mut Container, port: u16) {
+    container.args.get_or_insert_default().push(format!("--metrics-listen=$({POD_ADDRESS}):{port}"));
+    container.env.get_or_insert_default().push(env_of_field(POD_ADDRESS, "status.podIP"));
+    container.ports = Some(vec![ContainerPort {
+        name: Some("metrics".to_owned()),
+        container_port: i32::from(port),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }]);
+}
+
+/// The variable that holds the pod's address.
+const POD_ADDRESS: &str = "POD_IP";
 
 fn controller(options: &Options) -> Deployment {
     // There is a leader at every moment of an upgrade, or the daemons would take faults away for want of a heartbeat.
@@ -120,7 +152,7 @@ fn controller(options: &Options) -> Deployment {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(rolling),
             }),
-            template: template("controller", pod),
+            template: template("controller", options, pod),
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
@@ -140,7 +172,10 @@ fn daemon(options: &Options) -> DaemonSet {
             seccomp_profile: Some(SeccompProfile { type_: "Unconfined".to_owned(), ..Default::default() }),
             ..SecurityContext::default()
         }),
-        env: Some(vec![node_name(), env("SQUALL_ALIVE_FILE", "/run/squall/$(NODE_NAME)/alive")]),
+        env: Some(vec![
+            env_of_field("NODE_NAME", "spec.nodeName"),
+            env("SQUALL_ALIVE_FILE", "/run/squall/$(NODE_NAME)/alive"),
+        ]),
         volume_mounts: Some(folders.iter().map(|(name, path, _)| mount(name, path)).collect()),
         ..container(options, "daemon", "16Mi", "10m")
     };
@@ -148,7 +183,7 @@ fn daemon(options: &Options) -> DaemonSet {
         containers: vec![container],
         volumes: Some(folders.map(|(name, path, kind)| host_path(name, path, kind)).into()),
         host_pid: Some(true),
-        // It opens no port. What ends faults must reach the API server when the network of pods does not work, also where it
+        // It opens no port unless it is told to. What ends faults must reach the API server when the network of pods does not work, also where it
         // was broken on purpose, and it needs none of the node's addresses for pods.
         host_network: Some(true),
         dns_policy: Some("Default".to_owned()),
@@ -166,7 +201,7 @@ fn daemon(options: &Options) -> DaemonSet {
         metadata: meta_in_system(DAEMON),
         spec: Some(DaemonSetSpec {
             selector: selector("daemon"),
-            template: template("daemon", pod),
+            template: template("daemon", options, pod),
             update_strategy: Some(DaemonSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(rolling),
@@ -220,10 +255,10 @@ fn env(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 
-fn node_name() -> EnvVar {
-    let field = ObjectFieldSelector { field_path: "spec.nodeName".to_owned(), ..Default::default() };
+fn env_of_field(name: &str, path: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: path.to_owned(), ..Default::default() };
     let from = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
-    EnvVar { name: "NODE_NAME".to_owned(), value: None, value_from: Some(from) }
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(from) }
 }
 
 fn mount(name: &str, path: &str) -> VolumeMount {

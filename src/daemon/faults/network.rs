@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::containers;
 use super::shaping::{Place, Shaped, Shapers};
-use crate::daemon::kernel::{Before, FaultError, Kernel};
-use crate::daemon::shaper::Drained;
+use crate::daemon::kernel::{Before, FaultError, Kernel, Queue};
+use crate::daemon::shaper::{Counts, Drained};
 use crate::daemon::sys::close::close_aside;
 use crate::daemon::sys::fingerprint::Fingerprint;
 use crate::daemon::sys::netlink::Socket;
@@ -279,6 +279,10 @@ impl Kernel for PodNetworks {
             }
             _ => Err(FaultError::NotReadBack("the pod has a new network".to_owned())),
         }
+    }
+
+    fn shaped(&mut self) -> Vec<(Queue, Counts)> {
+        self.shapers.counts()
     }
 }
 

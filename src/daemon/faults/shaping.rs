@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::network::{LISTING, kernel};
 use crate::daemon::guardian::Guardian;
-use crate::daemon::kernel::{Before, FaultError};
-use crate::daemon::shaper::{Direction, Drained, QueueSpec, Shaper};
+use crate::daemon::kernel::{Before, FaultError, Queue as PodQueue};
+use crate::daemon::shaper::{Counts, Direction, Drained, QueueSpec, Shaper};
 use crate::daemon::sys::netlink::Socket;
 use crate::daemon::sys::netns::{NetNs, NetNsId};
 use crate::daemon::sys::nft;
@@ -82,6 +82,18 @@ impl Shapers {
             self.guardian = Some(started.map_err(|error| kernel("starting the guardian", error))?);
         }
         self.guardian.as_mut().ok_or_else(|| FaultError::NotReadBack("the guardian is gone".to_owned()))
+    }
+
+    /// What the queues of all pods did so far; nothing of a shaper that does not run.
+    pub(super) fn counts(&mut self) -> Vec<(PodQueue, Counts)> {
+        let Some(shaper) = self.shaper.as_mut().filter(|shaper| shaper.is_alive()) else { return Vec::new() };
+        let mut all = Vec::new();
+        for pod in shaper.pods() {
+            // One that has just ended is started anew by whoever needs it.
+            let counts = shaper.counts(&pod).unwrap_or_default();
+            all.extend(counts.into_iter().map(|(number, counts)| ((pod.clone(), number), counts)));
+        }
+        all
     }
 
     /// The number of the shaper process, while it runs.

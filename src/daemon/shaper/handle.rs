@@ -150,6 +150,11 @@ impl Shaper {
         }
     }
 
+    /// The pods that it serves.
+    pub fn pods(&self) -> Vec<String> {
+        self.pods.keys().cloned().collect()
+    }
+
     /// What the queues of a pod did since they were bound.
     pub fn counts(&mut self, pod: &str) -> Result<Vec<(u16, Counts)>, ShaperError> {
         let request = Request::Counts { pod: pod.to_owned() };
