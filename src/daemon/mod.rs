@@ -27,6 +27,7 @@ use kube::Client;
 
 use crate::alive::Alive;
 use crate::api::InjectionStatus;
+use crate::capabilities::CAPABILITIES;
 use crate::experiment::wanted::Now;
 use engine::{Engine, Input};
 use faults::network::PodNetworks;
@@ -92,10 +93,19 @@ pub async fn run(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
+    warn_of_missing_rights();
     let disturbed = Arc::new(AtomicBool::new(false));
     let (engine, _lock) = open(&options, &disturbed)?;
     let looks = Looks::new(&options.state_dir, disturbed).with_alive(options.alive_file.map(Alive::new));
     serve(client, &options.node, engine, looks, shutdown).await
+}
+
+/// Faults that need what this process lacks will say so; whoever installed it should know before.
+fn warn_of_missing_rights() {
+    let Ok(has) = proc::effective_capabilities() else { return };
+    for one in CAPABILITIES.iter().filter(|one| !one.is_in(has)) {
+        tracing::warn!(capability = one.name, faults = one.bought(), "what these faults need is missing");
+    }
 }
 
 /// [`run`] for a node whose state is open already, whatever kernel it works on.

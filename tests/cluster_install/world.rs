@@ -8,6 +8,7 @@ use serde_json::Value;
 use test_cluster::{Cluster, ClusterError, Shape, machine_image, node_name, programs};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::experiment::SOON;
 use super::kubectl::{self, PATIENCE, told};
 use super::{images, system};
 
@@ -129,7 +130,10 @@ impl World {
             self.cluster.heal(node).unwrap();
         }
         self.start_api_server().await;
-        if self.kubectl("get namespace squall-system --ignore-not-found").is_empty() {
+        // It may be gone, or be another than was installed.
+        let strategy =
+            "get daemonset squall-daemon --ignore-not-found -o jsonpath={.spec.updateStrategy.type}";
+        if self.kubectl(&format!("-n squall-system {strategy}")) != "RollingUpdate" {
             self.install();
         }
         self.until_squall_is_ready();
@@ -192,5 +196,16 @@ impl World {
             node_name(node)
         );
         self.kubectl(&order)
+    }
+    /// Has the daemon of a node make room for another one, as its `DaemonSet` says now, and waits for that.
+    pub(crate) fn replace_daemon(&self, node: u8) {
+        let old = self.daemon(node);
+        self.kubectl(&format!("-n squall-system delete pod {old}"));
+        kubectl::within(SOON, "another daemon is there", || {
+            let new = self.daemon(node);
+            !new.is_empty() && new != old
+        });
+        let (new, limit) = (self.daemon(node), SOON.as_secs());
+        self.kubectl(&format!("-n squall-system wait --for=condition=Ready --timeout={limit}s pod/{new}"));
     }
 }
