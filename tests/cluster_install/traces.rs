@@ -71,6 +71,11 @@ pub(crate) fn nothing_is_left(world: &World, before: &BTreeMap<u8, Traces>) {
     }
 }
 
+/// What Squall has in its two folders on a node. They themselves are the kubelet's, which made them for the daemon's volumes.
+pub(crate) fn files(world: &World, node: u8) -> String {
+    world.on_node(node, "find /run/squall /var/lib/squall -mindepth 1")
+}
+
 /// A process of Squall on a node on this kernel, as this machine numbers it.
 #[derive(Debug)]
 pub(crate) struct Process {
