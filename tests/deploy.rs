@@ -17,6 +17,7 @@ fn files() -> Vec<(&'static str, String)> {
     let options = Options::default();
     let mut files = vec![
         ("namespace.yaml", documents(&install::surroundings())),
+        ("flows.yaml", documents(&install::flows())),
         ("accounts.yaml", documents(&install::accounts())),
         ("policies.yaml", documents(&install::policies(&options))),
         ("workloads.yaml", documents(&install::workloads(&options))),

@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the fleet is the tests'")]
 
 mod console;
+mod etcd;
 #[expect(dead_code, reason = "shared with a test that asserts more")]
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
@@ -28,7 +29,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use squall::controller::{self, Options};
 use squall::experiment::Limits;
@@ -62,11 +63,15 @@ const LEASE: Duration = Duration::from_secs(30);
 /// The argument that makes this program the controller; the kubeconfig follows.
 const CONTROLLER: &str = "--controller";
 
+/// Where that process finds the token of the controller's account.
+const TOKEN: &str = "SQUALL_BENCH_TOKEN";
+
 fn main() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = Runtime::new().expect("a runtime");
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    // Cargo adds a word of its own.
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [order, kubeconfig, ..] = arguments.as_slice()
         && order == CONTROLLER
     {
@@ -89,7 +94,7 @@ async fn faults(nodes: usize, targets: usize) {
     let mut cluster = Cluster::start().await.expect("a cluster");
     install::squalls(&cluster.client("default").await.expect("a client")).await;
     let rig = Rig::new(&cluster, nodes, targets, PATIENCE).await;
-    let controller = Controller::start(&cluster.kubeconfig());
+    let controller = Controller::start(&cluster.kubeconfig(), rig.controller().await);
     // Its watches and those of the daemons are to be open before anything is asked of them.
     tokio::time::sleep(Duration::from_secs(15)).await;
     let folder = cluster.kubeconfig();
@@ -112,7 +117,10 @@ async fn faults(nodes: usize, targets: usize) {
 async fn control(kubeconfig: &Path) {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let client = Client::try_from(config.expect("a configuration")).expect("a client");
+    let token = std::env::var(TOKEN).expect("a token");
+    let auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+    let config = Config { auth_info, ..config.expect("a configuration") };
+    let client = Client::try_from(config).expect("a client");
     let limits = Limits { targets: usize::MAX, ..Limits::default() };
     let options = Options { limits, ..Options::new("bench") };
     controller::run(client, options, std::future::pending()).await.expect("the controller");
@@ -123,9 +131,11 @@ struct Controller(Child);
 
 impl Controller {
     #[expect(clippy::disallowed_methods, reason = "the controller is measured as a process of its own")]
-    fn start(kubeconfig: &Path) -> Self {
+    fn start(kubeconfig: &Path, token: String) -> Self {
         let program = std::env::current_exe().expect("this program");
-        Self(Command::new(program).arg(CONTROLLER).arg(kubeconfig).spawn().expect("the controller starts"))
+        let mut command = Command::new(program);
+        command.arg(CONTROLLER).arg(kubeconfig).env(TOKEN, token);
+        Self(command.spawn().expect("the controller starts"))
     }
 
     /// What it weighs, and the processor time that it, the daemons (this process) and the servers of the cluster, whose

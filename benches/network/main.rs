@@ -63,6 +63,13 @@ const PORT: u16 = 7001;
 const UID: &str = "benchmark";
 /// How many peers the partitions have.
 const PEERS: [u32; 3] = [1, 100, 5_000];
+/// What `tc` is told to make our tree: its root, which sends everything to its first band; the delay in another band; what sends a
+/// peer's packets there, to be completed.
+const TC_ROOT: &str =
+    "tc qdisc add dev a0 root handle 1: prio bands 16 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+const TC_DELAY: &str = "tc qdisc add dev a0 parent 1:2 netem delay 10ms";
+const TC_STEER: &str = "tc filter add dev a0 parent 1: protocol ip prio 1 u32 match ip dst";
+const TC_REMOVE: &str = "tc qdisc del dev a0 root";
 /// Between two injections into one pod.
 const REST: Duration = Duration::from_millis(50);
 /// How often, and how long, packets are counted in each state of the pod's network.
@@ -89,10 +96,11 @@ fn main() -> ExitCode {
         let mut folders = vec![lab.folder.path().to_owned(), PathBuf::from("/dev/shm")];
         folders.dedup_by_key(|folder| is_in_memory(folder));
         for folder in folders {
-            as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1), Daemon::Running);
-            as_the_daemon_does(&mut lab, &folder, "the daemon's first", &partition(1), Daemon::New);
+            let (running, new) = (Daemon::Running, Daemon::New);
+            as_the_daemon_does(&mut lab, &folder, "partition of one peer", &partition(1), running, &NFT);
+            as_the_daemon_does(&mut lab, &folder, "the daemon's first", &partition(1), new, &NFT);
             if lab.can_shape() {
-                as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped(), Daemon::Running);
+                as_the_daemon_does(&mut lab, &folder, "10 ms to one peer", &shaped(), running, &TC);
             }
         }
         partitions(&mut lab);
@@ -153,11 +161,6 @@ impl Lab {
 
     fn can_shape(&self) -> bool {
         self.backends.netem || self.backends.queue.is_some()
-    }
-
-    /// What `tc` is asked for: netem, or what else delays where the kernel has none.
-    fn qdisc(&self) -> &'static str {
-        if self.backends.netem { "netem delay 10ms" } else { "tbf rate 1gbit burst 100kb latency 50ms" }
     }
 
     fn print_conditions(&self) {
@@ -229,17 +232,7 @@ fn table_of(plan: &NetworkPlan) -> TablePlan {
 /// Calls into the kernel and nothing else.
 fn calls_alone(lab: &mut Lab) {
     let goal = "≥ 50";
-    let add = format!("tc qdisc add dev a0 root {}", lab.qdisc());
-    let tc_name = format!("tc add, del: {}", lab.qdisc());
     let Lab { pod, route, netfilter, interface, backends, .. } = lab;
-    let with_tc = || tools(pod, &[(&add, ""), ("tc qdisc del dev a0 root", "")]);
-    let plan = table_of(&partition(1));
-    let mut with_table = || {
-        timed(|| {
-            nft::install(netfilter, &plan).unwrap();
-            nft::remove(netfilter, Family::Inet, TABLE).unwrap();
-        })
-    };
     if backends.netem {
         let netem = Netem { latency: 10_000_000, ..Netem::default() };
         let tree = QdiscTree { bands: BTreeMap::from([(2, netem)]) };
@@ -249,15 +242,38 @@ fn calls_alone(lab: &mut Lab) {
                 tc::remove(route, *interface, &Root::Default).unwrap();
             })
         };
-        compare("calls alone: tree with netem, on and off", &tc_name, goal, with_tree, with_tc);
-    } else {
-        compare("calls alone: table, on and off", &tc_name, goal, &mut with_table, with_tc);
+        let with_tc = || tools(pod, &[(TC_ROOT, ""), (TC_DELAY, ""), (TC_REMOVE, "")]);
+        compare("calls alone: tree with netem, on and off", "tc: the same tree", goal, with_tree, with_tc);
     }
-    let script = nft_json(1);
-    let commands = [("nft -j -f -", script.as_str()), ("nft delete table inet other", "")];
-    compare("calls alone: table, on and off", "nft -j -f -, nft delete", goal, with_table, || {
-        tools(pod, &commands)
-    });
+    let plan = table_of(&partition(1));
+    let with_table = || {
+        timed(|| {
+            nft::install(netfilter, &plan).unwrap();
+            nft::remove(netfilter, Family::Inet, TABLE).unwrap();
+        })
+    };
+    compare("calls alone: table, on and off", NFT.name, goal, with_table, || with_nft(pod));
+}
+
+/// How a tool makes a fault and takes it away.
+struct Tool {
+    name: &'static str,
+    on_and_off: fn(&NetNs) -> Result<Duration, String>,
+}
+
+/// Of a partition of one peer.
+const NFT: Tool = Tool { name: "nft -j -f -, nft delete", on_and_off: with_nft };
+
+/// Of a delay for one peer.
+const TC: Tool = Tool { name: "tc: prio, netem, u32; del", on_and_off: with_tc };
+
+fn with_nft(pod: &NetNs) -> Result<Duration, String> {
+    tools(pod, &[("nft -j -f -", &nft_json(1)), ("nft delete table inet other", "")])
+}
+
+fn with_tc(pod: &NetNs) -> Result<Duration, String> {
+    let steer = format!("{TC_STEER} {SHAPED}/32 flowid 1:2");
+    tools(pod, &[(TC_ROOT, ""), (TC_DELAY, ""), (&steer, ""), (TC_REMOVE, "")])
 }
 
 /// What the daemon knows of the node.
@@ -271,9 +287,14 @@ enum Daemon {
 
 /// With the journal in a folder, the look at what is there before and after, and the proof that the kernel holds what was
 /// asked for.
-fn as_the_daemon_does(lab: &mut Lab, folder: &Path, what: &str, plan: &NetworkPlan, daemon: Daemon) {
-    let add = format!("tc qdisc add dev a0 root {}", lab.qdisc());
-    let tc_name = format!("tc add, del: {}", lab.qdisc());
+fn as_the_daemon_does(
+    lab: &mut Lab,
+    folder: &Path,
+    what: &str,
+    plan: &NetworkPlan,
+    daemon: Daemon,
+    tool: &Tool,
+) {
     let Lab { pod, networks, folder: locks, .. } = lab;
     let folder = tempfile::tempdir_in(folder).unwrap();
     let mut journal = Journal::open(folder.path(), "this boot").unwrap();
@@ -311,7 +332,7 @@ fn as_the_daemon_does(lab: &mut Lab, folder: &Path, what: &str, plan: &NetworkPl
     // In memory is where it is by default.
     let (disk, goal) = if is_in_memory(folder.path()) { ("in memory", "≥ 5") } else { ("on disk", "–") };
     let all = format!("as the daemon does, journal {disk}: {what}");
-    compare(&all, &tc_name, goal, ours, || tools(pod, &[(&add, ""), ("tc qdisc del dev a0 root", "")]));
+    compare(&all, tool.name, goal, ours, || (tool.on_and_off)(pod));
     for (step, mut times) in steps {
         let [p50, p99] = percentiles(&mut times).map(show);
         println!("| … step {step} | {p50} | {p99} | | | | | |");

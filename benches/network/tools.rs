@@ -46,7 +46,7 @@ fn tool(line: &str, input: &str) -> Result<(), String> {
     Err(format!("{program}: {}", text.lines().next().unwrap_or("failed").replace('|', "/")))
 }
 
-/// A row of the table: ours and theirs by turns, after each was tried once.
+/// A row of the table: ours and theirs by turns, after each was tried once; ours alone where the tool cannot do it here.
 pub(crate) fn compare(
     what: &str,
     tool: &str,
@@ -54,23 +54,27 @@ pub(crate) fn compare(
     mut ours: impl FnMut() -> Duration,
     mut theirs: impl FnMut() -> Result<Duration, String>,
 ) {
-    if let Err(reason) = theirs() {
-        eprintln!("SKIPPED: {what}, {tool}: {reason}");
-        println!("| {what} | – | – | {tool} | not here: {reason} | – | – | {goal} |");
-        return;
-    }
+    let refused = theirs().err();
     ours();
     let (mut times, mut their_times) = (Vec::new(), Vec::new());
     let begun = Instant::now();
     while times.len() < LEAST || times.len() < MOST && begun.elapsed() < LONGEST {
         times.push(ours());
-        their_times.push(theirs().unwrap());
+        if refused.is_none() {
+            their_times.push(theirs().unwrap());
+        }
     }
-    let ([p50, p99], [their_p50, their_p99]) = (percentiles(&mut times), percentiles(&mut their_times));
+    let [p50, p99] = percentiles(&mut times);
+    let [shown, shown99] = [p50, p99].map(show);
+    if let Some(reason) = refused {
+        eprintln!("SKIPPED: {what}, {tool}: {reason}");
+        println!("| {what} | {shown} | {shown99} | {tool} | not here: {reason} | – | – | {goal} |");
+        return;
+    }
+    let [their_p50, their_p99] = percentiles(&mut their_times);
     let ratio = their_p50.as_secs_f64() / p50.as_secs_f64();
-    let cells = [p50, p99, their_p50, their_p99].map(show);
-    let [p50, p99, their_p50, their_p99] = &cells;
-    println!("| {what} | {p50} | {p99} | {tool} | {their_p50} | {their_p99} | {ratio:.1} | {goal} |");
+    let [theirs, theirs99] = [their_p50, their_p99].map(show);
+    println!("| {what} | {shown} | {shown99} | {tool} | {theirs} | {theirs99} | {ratio:.1} | {goal} |");
 }
 
 pub(crate) fn table(headings: &[&str]) {

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure, Result};
 use super::seconds;
 use super::world::{World, WorldArgs};
 use crate::api::{PROTECTED_NAMESPACES, SYSTEM_NAMESPACE};
-use crate::install::{DEFAULT_IMAGE, Options, Part, everything};
+use crate::install::{DEFAULT_IMAGE, FLOW_CONTROL, Options, Part, everything};
 use crate::operations::{Trouble, installation};
 use crate::report::Change;
 
@@ -23,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// on each node, and waits until all of them run. What is as it should be already is left alone: run it as often as you like.
 /// An upgrade ends no experiment; while a node's daemon is replaced, the faults of that node are undone for some seconds.
 ///
-/// Nothing is applied if Chaos Mesh is there, Kubernetes is older than 1.32, or you lack a right that it takes.
+/// Nothing is applied if Chaos Mesh is there, Kubernetes is older than 1.32, or you lack a right that it takes. Only a share of its
+/// own of the API server's attention (flowcontrol.apiserver.k8s.io) can be done without: what that means is said.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = "Examples:
   squall install
@@ -85,7 +86,7 @@ enum Form {
 
 impl Args {
     pub(super) async fn run(self, world: &WorldArgs, out: &mut Out) -> Result<Exit> {
-        let parts = everything(&self.options());
+        let mut parts = everything(&self.options());
         if self.dry_run.is_some() {
             return print(&parts, self.output, out);
         }
@@ -95,7 +96,7 @@ impl Args {
                 .cure("name a cluster with --context or --kubeconfig"));
         }
         world.announce(out);
-        demand_fit(&world.client, &parts).await?;
+        demand_fit(&world.client, &mut parts, out).await?;
         let mut changed = 0;
         for part in &parts {
             let change = installation::apply(&world.client, part).await?;
@@ -145,12 +146,22 @@ fn print(parts: &[Part], form: Form, out: &mut Out) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Nothing is applied to a cluster that it could not work in, or only in part.
-async fn demand_fit(client: &Client, parts: &[Part]) -> Result<()> {
+/// Nothing is applied to a cluster that it could not work in, or only in part. What it can work without is left out of
+/// `parts` where the cluster does not take it, and that is said.
+async fn demand_fit(client: &Client, parts: &mut Vec<Part>, out: &mut Out) -> Result<()> {
     if let Some(why) = installation::unfit(client).await? {
         return Err(why.into());
     }
-    installation::demand_rights(client, &["get", "create", "patch"], parts, "nothing was installed").await?;
+    let verbs = ["get", "create", "patch"];
+    let needed: Vec<_> = parts.iter().filter(|part| !installation::is_of_fair_share(part)).cloned().collect();
+    installation::demand_rights(client, &verbs, &needed, "nothing was installed").await?;
+    if let Some(lacks) = installation::no_fair_share(client, &verbs, parts).await? {
+        out.say(&format!("without the objects of {FLOW_CONTROL}: {}", lacks.what));
+        for line in lacks.why.iter().chain(lacks.cure.map(|cure| format!("to do: {cure}")).iter()) {
+            out.say(&format!("  {line}"));
+        }
+        *parts = needed;
+    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@ mod run;
 mod signals;
 mod status;
 mod stop;
+mod top;
 mod uninstall;
 mod validate;
 mod wait;
@@ -77,6 +78,7 @@ enum Verb {
     Resume(resume::Args),
     Stop(stop::Args),
     Status(status::Args),
+    Top(top::Args),
     Get(get::Args),
     Logs(logs::Args),
     Halt(halt::Args),
@@ -168,6 +170,7 @@ impl Verb {
             Self::Pause(args) => block_on(args.run(world, out)),
             Self::Resume(args) => block_on(args.run(world, out)),
             Self::Status(args) => block_on(args.run(world, out)),
+            Self::Top(args) => block_on(args.run(world, out)),
             Self::Run(args) => block_on(args.run(world, out)),
             Self::Apply(args) => block_on(args.run(world, out)),
             Self::Get(args) => block_on(args.run(world, out)),

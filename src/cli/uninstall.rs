@@ -13,7 +13,7 @@ use super::world::{World, WorldArgs};
 use crate::api::{Injection, SYSTEM_NAMESPACE};
 use crate::experiment::wanted::HaltScope;
 use crate::install::{self, Options, Part};
-use crate::operations::installation::{demand_rights, removal};
+use crate::operations::installation::{demand_rights, is_of_fair_share, no_fair_share, removal};
 use crate::report::Right;
 
 /// Undo every fault, and remove Squall from a cluster
@@ -48,7 +48,17 @@ impl Args {
         }
         world.announce(out);
         let client = &world.client;
-        let parts = removal::present(client, &install::everything(&Options::default())).await?;
+        let mut parts = install::everything(&Options::default());
+        let verbs = ["get", "delete"];
+        if let Some(lacks) = no_fair_share(client, &verbs, &parts).await? {
+            out.say(&format!(
+                "objects of {} are left alone, if there are any: {}",
+                install::FLOW_CONTROL,
+                lacks.what
+            ));
+            parts.retain(|part| !is_of_fair_share(part));
+        }
+        let parts = removal::present(client, &parts).await?;
         if parts.is_empty() {
             out.say("nothing of Squall is installed");
             return Ok(Exit::Success);
@@ -63,7 +73,7 @@ impl Args {
         if !self.yes && !confirmed(out)? {
             return Err(Failure::bad_input("nothing was removed").cure("say yes, or write --yes"));
         }
-        demand_rights(client, &["get", "delete"], &parts, "nothing was removed").await?;
+        demand_rights(client, &verbs, &parts, "nothing was removed").await?;
         let mut exit = Exit::Success;
         if removal::is_served(client).await? {
             for right in rights() {
@@ -74,7 +84,7 @@ impl Args {
                 return Ok(exit);
             }
         }
-        self.remove(client, out).await?;
+        self.remove(client, &parts, out).await?;
         Ok(exit)
     }
 
@@ -134,18 +144,19 @@ impl Args {
         Ok(if left.held.is_empty() { Exit::Success } else { Exit::NotRecovered })
     }
 
-    /// Removes the installation: what runs, what it may do, where it was, and the kinds.
-    async fn remove(&self, client: &Client, out: &mut Out) -> Result<()> {
+    /// Removes what was there of the installation: what runs, what it may do, where it was, and the kinds.
+    async fn remove(&self, client: &Client, parts: &[Part], out: &mut Out) -> Result<()> {
         let options = Options::default();
         let stages = [
             install::workloads(&options),
             install::policies(&options),
             install::accounts(),
+            install::flows(),
             install::surroundings(),
             install::definitions(),
         ];
         for (index, stage) in stages.into_iter().enumerate() {
-            let stage: Vec<Part> = removal::present(client, &stage).await?.into_iter().rev().collect();
+            let stage: Vec<Part> = stage.into_iter().rev().filter(|part| parts.contains(part)).collect();
             for part in &stage {
                 if removal::delete(client, part).await? {
                     out.line(&format!("{} removed", part.label()))?;

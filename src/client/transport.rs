@@ -27,8 +27,11 @@ use super::retry::Retry;
 /// How long a connection may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// After so long without a word the kernel asks whether the other side is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// After so long without a word the kernel asks whether the other side is still there, so many times, so often. Without an answer the
+/// connection is over after 20 s: a watch over it, which may be silent for long, is then made anew.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(5);
+const KEEPALIVE_TRIES: u32 = 2;
 
 type Connections = BoxCloneSyncService<Request<Body>, Response<Incoming>, hyper_util::client::legacy::Error>;
 
@@ -125,6 +128,8 @@ fn connections(config: &Config, proxy: Option<&Proxy>) -> kube::Result<Connectio
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE_AGAIN));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_TRIES));
     let Some(proxy) = proxy else { return over(config, tcp) };
     match proxy.scheme() {
         "http" => over(config, tunnel(proxy, tcp)),

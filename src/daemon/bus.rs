@@ -21,8 +21,15 @@ use crate::api::{CONTROLLER_LEASE, Halt, Injection, InjectionStatus, SYSTEM_NAME
 use crate::client::{WatchPauses, is_not_served};
 use crate::experiment::wanted::HaltScope;
 
-/// A dead connection must not look alive for longer than a lease: kube's default would be five minutes.
-const WATCH_SECONDS: u32 = 20;
+/// A watch is asked for anew after so long. The transport finds a dead connection in less time; this is for one that something
+/// in between keeps alive. With a thousand daemons each watch is a request every so often: three of 20 s were 150 a second.
+const WATCH_SECONDS: u32 = 60;
+
+/// The same of the heartbeat, which tells by itself that it is there: a renewal comes every other second.
+const HEARTBEAT_WATCH_SECONDS: u32 = 290;
+
+/// After so long without a renewal the heartbeat is asked for anew.
+const SILENT: Duration = Duration::from_secs(20);
 
 /// First pause after a refused status write; it doubles up to [`WRITE_PAUSE_MOST`].
 const WRITE_PAUSE: Duration = Duration::from_millis(100);
@@ -97,9 +104,14 @@ pub(super) async fn watch_injections(
 pub(super) async fn watch_heartbeat(client: Client, inputs: SyncSender<Input>) {
     let api: Api<Lease> = Api::namespaced(client, SYSTEM_NAMESPACE);
     let config = watcher::Config::default()
-        .timeout(WATCH_SECONDS)
+        .timeout(HEARTBEAT_WATCH_SECONDS)
         .fields(&format!("metadata.name={CONTROLLER_LEASE}"));
-    forward(watch(api, config), inputs, |event| match event.ok()? {
+    let next = || until_silent(watch(api.clone(), config.clone()), SILENT);
+    while forward(next(), inputs.clone(), |event| heartbeat(event.ok()?)).await == Engine::There {}
+}
+
+fn heartbeat(event: Event<Lease>) -> Option<Input> {
+    match event {
         Event::Apply(lease) | Event::InitApply(lease) => {
             let spec = lease.spec.unwrap_or_default();
             let renewed = spec.renew_time.map(|time| time.0.to_string())?;
@@ -109,8 +121,25 @@ pub(super) async fn watch_heartbeat(client: Client, inputs: SyncSender<Input>) {
                 .map(|holder| Input::Heartbeat(format!("{holder} {renewed}")))
         }
         Event::Init | Event::InitDone | Event::Delete(_) => None,
+    }
+}
+
+/// The events until there is none for so long.
+fn until_silent<T>(
+    events: impl Stream<Item = T> + Send + 'static,
+    silent: Duration,
+) -> impl Stream<Item = T> {
+    futures::stream::unfold(Box::pin(events), move |mut events| async move {
+        let event = tokio::time::timeout(silent, events.next()).await.ok()??;
+        Some((event, events))
     })
-    .await;
+}
+
+/// Whether there is still somebody to tell.
+#[derive(PartialEq, Eq)]
+enum Engine {
+    There,
+    Gone,
 }
 
 /// Carries what the Halts cover to the engine until the engine is gone. Where the API server does not know the
@@ -145,12 +174,13 @@ pub(super) async fn watch_halts(client: Client, inputs: SyncSender<Input>) {
     .await;
 }
 
-/// Sends what `take` makes of each event and of each failure. Ends when the engine is gone.
+/// Sends what `take` makes of each event and of each failure, until there are no more or the engine is gone.
 async fn forward<T>(
     events: impl Stream<Item = watcher::Result<Event<T>>>,
     inputs: SyncSender<Input>,
     mut take: impl FnMut(watcher::Result<Event<T>>) -> Option<Input>,
-) where
+) -> Engine
+where
     T: Send + 'static,
 {
     let events = events.backoff(WatchPauses::default()).inspect_err(|error| {
@@ -162,9 +192,10 @@ async fn forward<T>(
         let inputs = inputs.clone();
         let sent = tokio::task::spawn_blocking(move || inputs.send(input)).await;
         if !matches!(sent, Ok(Ok(()))) {
-            return;
+            return Engine::Gone;
         }
     }
+    Engine::There
 }
 
 /// Writes statuses as they come, the latest of each Injection; ends when the engine is gone and all are
@@ -294,6 +325,16 @@ mod tests {
         let scope = HaltScope::Namespaces(vec!["default".to_owned()]);
         assert!(matches!(&second, Input::Halts(some) if *some == [scope]), "{second:?}");
         watching.abort();
+    }
+
+    #[tokio::test]
+    async fn what_falls_silent_ends() {
+        let beats = futures::stream::iter(0..3).then(|beat| async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            beat
+        });
+        let heard = until_silent(beats.chain(futures::stream::pending()), Duration::from_millis(500));
+        assert_eq!(heard.collect::<Vec<_>>().await, [0, 1, 2]);
     }
 
     /// What an API server is asked, one line each: what with, and the resource version that it names.

@@ -164,6 +164,11 @@ fn people() -> [ClusterRole; 3] {
                 rule("", &["pods", "nodes", "services", "namespaces"], LOOK),
                 rule("discovery.k8s.io", &["endpointslices"], LOOK),
                 rule("events.k8s.io", &["events"], LOOK),
+                // Who leads.
+                PolicyRule {
+                    resource_names: Some(words(&[CONTROLLER_LEASE])),
+                    ..rule("coordination.k8s.io", &["leases"], &["get"])
+                },
             ],
         ),
     ]

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod authors;
+mod flows;
 mod part;
 mod pods;
 mod policies;
@@ -90,13 +91,14 @@ pub fn surroundings() -> Vec<Part> {
 }
 
 pub use accounts::accounts;
+pub use flows::{FLOW_CONTROL, LEVEL, flows};
 pub use policies::policies;
 pub use workloads::workloads;
 
 /// Everything, in the order in which it is applied: each part finds there what it needs, and the policies are in force
 /// before anything runs that they are about.
 pub fn everything(options: &Options) -> Vec<Part> {
-    [definitions(), surroundings(), accounts(), policies(options), workloads(options)].concat()
+    [definitions(), surroundings(), flows(), accounts(), policies(options), workloads(options)].concat()
 }
 
 fn labels() -> BTreeMap<String, String> {

@@ -33,6 +33,8 @@ fn the_order_is_that_of_need() {
     let kinds = [
         "CustomResourceDefinition",
         "Namespace",
+        "PriorityLevelConfiguration",
+        "FlowSchema",
         "ServiceAccount",
         "ValidatingAdmissionPolicy",
         "Deployment",

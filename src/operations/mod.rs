@@ -13,6 +13,7 @@ mod kinds;
 pub mod rights;
 pub mod survey;
 mod target;
+pub mod top;
 mod trouble;
 
 pub use crate::report::Trouble;

@@ -14,6 +14,7 @@ mod progress;
 mod remaining;
 mod right;
 mod table;
+pub mod top;
 mod turn;
 
 pub use detail::{Detail, Happening, OnNode, OnTarget, is_about, timeline};

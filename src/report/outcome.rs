@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What cures that a kind of ours is missing.
 pub const INSTALL: &str = "to install it: squall install";
 
 /// Why something was not done. Where it comes from the API server, `crate::operations` makes it from the client's error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trouble {
     /// What was tried, or what is the matter: `cannot create networkchaos.chaos-mesh.org/partition`.

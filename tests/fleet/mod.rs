@@ -1,6 +1,7 @@
 //! Many daemons in one process: the real ones, each with its watches, its journal and the thread of its engine, on kernels
 //! that only write down what was done to them and when.
 
+pub(crate) mod accounts;
 pub(crate) mod rig;
 pub(crate) mod writes;
 
@@ -145,7 +146,8 @@ impl Fleet {
                 "{} pods have {experiment}, not {pods}, after {patience:?}",
                 self.injected(experiment)
             );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // The moments are in the records: asking often would only take the processor from those who are measured.
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let spells = self.spells(experiment);
         let last = spells.iter().flatten().map(|spell| spell.ended.unwrap_or(spell.begun)).max();

@@ -5,18 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use squall::api::{
     ChaosStatus, ConditionKind, Halt, Injection, NetworkChaos, PAUSE_ANNOTATION, SYSTEM_NAMESPACE,
 };
+use squall::install::{CONTROLLER, DAEMON};
 use tempfile::TempDir;
 use test_cluster::{Cluster, FakeNodes};
 
-use super::Fleet;
 use super::writes::Writes;
+use super::{Fleet, accounts};
 
 /// Where the pods are.
 const NAMESPACE: &str = "fleet";
@@ -48,12 +48,11 @@ pub(crate) struct Life {
 }
 
 impl Rig {
-    /// Makes nodes, `targets` pods on them in equal parts, and daemons. Squall's kinds are installed already.
+    /// Makes nodes, `targets` pods on them in equal parts, Squall's accounts, and daemons that act by theirs. Squall's kinds
+    /// are installed already.
     pub(crate) async fn new(cluster: &Cluster, nodes: usize, targets: usize, patience: Duration) -> Self {
         let client = cluster.client(NAMESPACE).await.unwrap();
-        let system = json!({"metadata": {"name": SYSTEM_NAMESPACE}});
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        namespaces.create(&PostParams::default(), &serde_json::from_value(system).unwrap()).await.unwrap();
+        accounts::make(&client).await;
         let begun = Instant::now();
         let fake = FakeNodes::start(client.clone(), nodes).await.unwrap();
         print(&format!("{nodes} nodes made"), begun.elapsed());
@@ -62,7 +61,8 @@ impl Rig {
         print(&format!("{targets} pods made and running"), begun.elapsed());
         // In memory, as a real daemon's journal is.
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-        let fleet = Fleet::start(&client, folder.path(), (0..nodes).map(FakeNodes::name));
+        let daemon = accounts::client(cluster, accounts::token(&client, DAEMON).await).await;
+        let fleet = Fleet::start(&daemon, folder.path(), (0..nodes).map(FakeNodes::name));
         Self {
             chaos: Api::namespaced(client.clone(), NAMESPACE),
             injections: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
@@ -73,6 +73,11 @@ impl Rig {
             _nodes: fake,
             _folder: folder,
         }
+    }
+
+    /// A token of the controller's account.
+    pub(crate) async fn controller(&self) -> String {
+        accounts::token(&self.client, CONTROLLER).await
     }
 
     /// Begins a partition of every pod that the selector takes.
@@ -105,7 +110,7 @@ impl Rig {
                 self.patience,
                 answer.map(|chaos| chaos.status.map(|status| (status.conditions, status.experiment.targets)))
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
         }
     }
 
@@ -123,7 +128,7 @@ impl Rig {
         for name in names {
             while self.chaos.get_opt(name).await.unwrap().is_some() {
                 assert!(begun.elapsed() < self.patience, "{name} is there after {:?}", self.patience);
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(150)).await;
             }
         }
         print(&format!("{} deleted until gone", names.join(" and ")), begun.elapsed());

@@ -1,6 +1,7 @@
 //! `squall install` and `squall uninstall` on a real API server, with nodes that are only objects: what is applied, what is
 //! refused, and what is left.
 
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -38,7 +39,11 @@ impl Bare {
 
     /// Runs a verb to its end, which may take as long as what it waits for.
     async fn squall(&self, words: &[&str]) -> Said {
-        let config = self.cluster.kubeconfig();
+        self.squall_as(&self.cluster.kubeconfig(), words).await
+    }
+
+    /// The same, as whoever is in that kubeconfig.
+    async fn squall_as(&self, config: &Path, words: &[&str]) -> Said {
         let output = self.home.command(config.to_str().unwrap(), words).output();
         tokio::time::timeout(LONG, output).await.expect("the verb does not end").unwrap().into()
     }
@@ -259,6 +264,50 @@ async fn who_lacks_a_right_is_told_before_anything_is_changed() {
         "{}",
         said.err
     );
+}
+
+/// A share of the API server's attention is the one thing that can be left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_make_flows_installs_without_them() {
+    let bare = Bare::start().await;
+    let token = super::program::token_of(&bare.client, "builder").await;
+    let text = std::fs::read_to_string(bare.cluster.kubeconfig()).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["users"][0]["user"] = json!({ "token": token });
+    let file = bare.home.file("builder", &config.to_string());
+    let groups = [
+        "",
+        "apps",
+        "apiextensions.k8s.io",
+        "admissionregistration.k8s.io",
+        "policy",
+        "rbac.authorization.k8s.io",
+        "scheduling.k8s.io",
+        "chaos-mesh.org",
+        "squall.dev",
+    ];
+    let rules = json!([{ "apiGroups": groups, "resources": ["*"], "verbs": ["*"] }]);
+    super::rights::bind_everywhere(&bare.client, "builder", rules).await;
+    let flows = install::flows().len();
+    let said = bare.squall_as(&file, &["install", "--no-wait"]).await;
+    assert_eq!((said.code, bare.present().await), (Some(0), parts() - flows), "{said:?}");
+    for line in [
+        "without the objects of flowcontrol.apiserver.k8s.io: system:serviceaccount:default:builder may not get \
+         flowschemas.flowcontrol.apiserver.k8s.io",
+        "with more than about 100 nodes",
+        "to do: kubectl create clusterrole squall-get-flowschemas --verb=get",
+    ] {
+        assert!(said.err.contains(line), "{line}: {}", said.err);
+    }
+    // What an administrator made stays there when somebody who cannot see it removes the rest.
+    let said = bare.squall(&["install", "--no-wait"]).await;
+    assert_eq!((said.code, count(&said, " created")), (Some(0), flows), "{said:?}");
+    let said = bare.squall_as(&file, &["uninstall", "--yes"]).await;
+    assert_eq!((said.code, bare.present().await), (Some(0), flows), "{said:?}");
+    let alone = "objects of flowcontrol.apiserver.k8s.io are left alone, if there are any";
+    assert!(said.err.contains(alone), "{}", said.err);
+    let said = bare.squall(&["uninstall", "--yes"]).await;
+    assert_eq!((said.code, bare.present().await), (Some(0), 0), "{said:?}");
 }
 
 /// What another tool applies is what the program applies.

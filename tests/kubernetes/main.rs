@@ -19,6 +19,7 @@ mod contract;
 mod definitions;
 #[path = "../fleet/mod.rs"]
 mod fleet;
+mod flows;
 mod install;
 mod installation;
 mod installed;
@@ -36,6 +37,7 @@ mod rights;
 mod scale;
 #[path = "../api_contract/step.rs"]
 mod step;
+mod top;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use squall::controller::{self, Options};
 use squall::experiment::Limits;
 use test_cluster::Cluster;
 
-use super::fleet::rig::Rig;
+use super::fleet::{accounts, rig::Rig};
 use super::install;
 
 const NODES: usize = 50;
@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_nodes_write_once_each_and_outlive_the_api_server() {
     let mut cluster = Cluster::start().await.unwrap();
-    let client = cluster.client("default").await.unwrap();
-    install::squalls(&client).await;
+    install::squalls(&cluster.client("default").await.unwrap()).await;
     let rig = Rig::new(&cluster, NODES, TARGETS, PATIENCE).await;
     let limits = Limits { targets: TARGETS, ..Limits::default() };
     let options = Options { limits, ..Options::new("controller") };
+    let client = accounts::client(&cluster, rig.controller().await).await;
     let controller = tokio::spawn(controller::run(client, options, std::future::pending()));
 
     let life = rig.life().await;

@@ -133,6 +133,55 @@ async fn status_shows_all_and_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn top_shows_the_parts_and_says_what_nobody_tells() {
+    let (machine, client) = Machine::with_playground();
+    let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
+    let system = json!({"metadata": {"name": api::SYSTEM_NAMESPACE}});
+    namespaces.create(&PostParams::default(), &serde_json::from_value(system).unwrap()).await.unwrap();
+    let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(client.clone());
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    for name in ["machine1", "machine2"] {
+        let node = json!({"metadata": {"name": name}, "status": ready});
+        nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    }
+    let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(client.clone(), api::SYSTEM_NAMESPACE);
+    let daemon = json!({
+        "metadata": {"name": "squall-daemon-machine1"},
+        "spec": {"nodeName": "machine1", "containers": [{"name": "daemon", "image": "squall:0.9"}]},
+    });
+    pods.create(&PostParams::default(), &serde_json::from_value(daemon).unwrap()).await.unwrap();
+    pods.patch_status(
+        "squall-daemon-machine1",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"status": ready})),
+    )
+    .await
+    .unwrap();
+    running(&machine, "p", "normal", "10m").await;
+
+    let seen = machine.squall(&["top", "--once"]).await;
+    assert_eq!(seen.code, Some(0), "{seen:?}");
+    for line in [
+        "Controllers: 0 of 0 ready, none is known to lead",
+        "Daemons:     1 of 2 ready; 0 of 0 targets injected",
+        "Experiments: 1: 1 Injected",
+        "machine1   Ready    -         -        not known   not known   -",
+        "machine2   none     -         -        -           -           1",
+        "machine2: no daemon",
+        "not known: CPU and memory on machine1: no kubelet tells /metrics/resource there",
+    ] {
+        assert!(seen.out.contains(line), "{line}: {}", seen.out);
+    }
+    let json: Value = serde_json::from_str(&machine.squall(&["top", "-o", "json"]).await.out).unwrap();
+    assert_eq!(json["nodes"][0]["daemon"]["version"], "0.9", "{json:#}");
+    assert_eq!(json["experiments"], json!({"Injected": 1}), "{json:#}");
+    let sorted = machine.squall(&["top", "-o", "json", "--sort", "problems"]).await;
+    let json: Value = serde_json::from_str(&sorted.out).unwrap();
+    assert_eq!(json["nodes"][0]["node"], "machine2", "{json:#}");
+    assert_eq!(machine.squall(&["top", "--sort", "weight"]).await.code, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plan_explains_and_changes_nothing() {
     let (machine, client) = Machine::with_playground();
     machine.file("a.yaml", &experiment("p", "normal", "1m"));

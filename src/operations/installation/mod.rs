@@ -1,6 +1,7 @@
 //! Installing Squall, upgrading it, and taking it away: one step a call. What it consists of is in `crate::install`.
 
 mod apply;
+mod fair_share;
 mod foreign;
 mod ready;
 pub mod removal;
@@ -12,6 +13,7 @@ use crate::install::Part;
 use crate::report::Change;
 
 pub use apply::{apply, demand_rights};
+pub use fair_share::{is_of_fair_share, no_fair_share};
 pub use foreign::unfit;
 pub use ready::{Readiness, readiness, unready};
 

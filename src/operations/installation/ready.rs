@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt};
 use crate::api::{CONTROLLER_LEASE, PART_OF_LABEL, SYSTEM_NAMESPACE};
 use crate::install::{CONTROLLER, DAEMON, PART_OF};
 use crate::report::Trouble;
+use crate::report::top::leader_of;
 
 /// How far an installation is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,11 +72,7 @@ fn of(deployment: &Deployment, daemon: &DaemonSet, lease: Option<&Lease>) -> Rea
     Readiness {
         controllers: (ready, wanted),
         daemons: (of_nodes.number_ready.min(updated), of_nodes.desired_number_scheduled),
-        leader: lease
-            .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
-            .filter(|holder| !holder.is_empty())
-            // The number of its process tells nothing.
-            .map(|holder| holder.rsplit_once('_').map_or(holder.clone(), |(pod, _)| pod.to_owned())),
+        leader: lease.and_then(leader_of).map(str::to_owned),
         observed,
     }
 }

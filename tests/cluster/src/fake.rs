@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, Object, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, Object, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
@@ -212,19 +214,20 @@ fn pod(number: usize, nodes: usize) -> Value {
 /// Renews the Leases of all nodes, for ever and evenly; as fast as it can at first, and after a failure: then all are late.
 async fn renew(client: Client, count: usize) {
     let api: Api<Lease> = Api::namespaced(client, "kube-node-lease");
-    let numbers: Vec<_> = (0..count).collect();
+    let mut leases: Vec<_> = (0..count).map(|number| new_lease(FakeNodes::name(number))).collect();
     let share = u32::try_from(count.div_ceil(TOGETHER)).unwrap_or(u32::MAX).max(1);
     let mut ticks = tokio::time::interval(RENEW_WITHIN / share);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut late = count;
     loop {
-        for together in numbers.chunks(TOGETHER) {
+        for together in leases.chunks_mut(TOGETHER) {
             if late == 0 {
                 ticks.tick().await;
             }
-            let renewals = together.iter().map(|number| renew_one(&api, FakeNodes::name(*number)));
+            let size = together.len();
+            let renewals = together.iter_mut().map(|lease| renew_one(&api, lease));
             if futures::future::try_join_all(renewals).await.is_ok() {
-                late = late.saturating_sub(together.len());
+                late = late.saturating_sub(size);
             } else {
                 late = count;
                 tokio::time::sleep(PAUSE).await;
@@ -236,16 +239,38 @@ async fn renew(client: Client, count: usize) {
     }
 }
 
-async fn renew_one(api: &Api<Lease>, node: String) -> kube::Result<()> {
-    let spec = json!({ "holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": MicroTime(Timestamp::now()) });
-    match api.patch(&node, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
-            let lease = json!({ "metadata": { "name": node }, "spec": spec });
-            let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
-            api.create(&PostParams::default(), &lease).await.map(drop)
+fn new_lease(node: String) -> Lease {
+    let spec = LeaseSpec {
+        holder_identity: Some(node.clone()),
+        lease_duration_seconds: Some(40),
+        ..LeaseSpec::default()
+    };
+    let metadata = ObjectMeta { name: Some(node), ..ObjectMeta::default() };
+    Lease { metadata, spec: Some(spec) }
+}
+
+/// As kubelets do: replaces the Lease that was written last, which is less work for the API server than a patch.
+async fn renew_one(api: &Api<Lease>, lease: &mut Lease) -> kube::Result<()> {
+    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+    let name = lease.metadata.name.clone().unwrap_or_default();
+    let written = if lease.metadata.resource_version.is_some() {
+        api.replace(&name, &PostParams::default(), lease).await
+    } else {
+        api.create(&PostParams::default(), lease).await
+    };
+    match written {
+        Ok(written) => {
+            *lease = written;
+            lease.metadata.managed_fields = None;
         }
-        other => other.map(drop),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            *lease = api.get(&name).await?;
+            lease.metadata.managed_fields = None;
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => *lease = new_lease(name),
+        Err(error) => return Err(error),
     }
+    Ok(())
 }
 
 /// Says again that a node is Ready where the controller manager came to doubt it.
