@@ -18,6 +18,7 @@ pub mod alive;
 pub mod api;
 pub mod apiserver;
 pub mod app;
+pub mod capabilities;
 pub mod cli;
 pub mod client;
 pub mod console;

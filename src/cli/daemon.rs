@@ -57,7 +57,8 @@ impl Args {
         let Self { node, state_dir, run_dir, alive_file, .. } = self;
         let options =
             daemon::Options { node, state_dir, run_dir, finder, alive_file, metrics: told.metrics() };
-        told.beside(daemon::run(world.client, options, interrupts.next())).await.map_err(Failure::new)?;
+        let daemon = Box::pin(daemon::run(world.client, options, interrupts.next()));
+        told.beside(daemon).await.map_err(Failure::new)?;
         Ok(Exit::Success)
     }
 }

@@ -59,6 +59,16 @@ pub enum FaultError {
         /// What the kernel said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The kernel refused it to a daemon that lacks a right.
+    #[error("{operation} failed: the daemon has no {missing}")]
+    Forbidden {
+        /// What was attempted.
+        operation: &'static str,
+        /// Capabilities.
+        missing: String,
+        /// What the kernel said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It cannot be done on this pod or this kernel.
     #[error("{what}")]
     Impossible {
@@ -84,6 +94,7 @@ impl FaultError {
             Self::HostNetwork { .. } => "select pods with a network of their own",
             Self::OwnKernel { .. } => "select pods of a RuntimeClass that the node's kernel runs",
             Self::Kernel { .. } => "run squall doctor on the node; it names missing modules and rights",
+            Self::Forbidden { .. } => "squall install gives it back to the daemon's container",
             Self::Impossible { cure, .. } => cure,
             Self::NotReadBack(_) => "something else changes this pod's nf_tables; it is tried again",
             Self::LeftBehind(_) => "the difference was made by something else while the fault was in place",

@@ -112,13 +112,15 @@ impl Told {
         );
         metrics.collect(Arc::clone(&told.heard));
         // What has not happened yet is there as well: a rate needs a first value.
-        CAUSES.iter().for_each(|cause| drop(told.undone.get_or_create(&label("cause", cause))));
+        for cause in CAUSES {
+            drop(told.undone.get_or_create(&label("cause", cause)));
+        }
         for operation in ["inject", "undo"] {
             drop(told.failures.get_or_create(&label("operation", operation)));
         }
-        packets(&Counts::default())
-            .iter()
-            .for_each(|(what, _)| drop(told.packets.get_or_create(&label("what", what))));
+        for (what, _) in packets(&Counts::default()) {
+            drop(told.packets.get_or_create(&label("what", what)));
+        }
         told
     }
 

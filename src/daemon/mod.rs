@@ -28,6 +28,7 @@ use kube::Client;
 
 use crate::alive::Alive;
 use crate::api::InjectionStatus;
+use crate::capabilities::CAPABILITIES;
 use crate::experiment::wanted::Now;
 use crate::metrics::Metrics;
 use engine::{Engine, Input, Outcome};
@@ -56,6 +57,16 @@ pub struct Options {
     /// Where it tells about itself, if anybody asked for that.
     pub metrics: Option<Metrics>,
 }
+
+impl Options {
+    /// What is this node's in `run_dir`.
+    fn folder(&self) -> PathBuf {
+        self.run_dir.join(&self.node)
+    }
+}
+
+/// Where the journal is in the node's folder.
+const JOURNAL: &str = "journal";
 
 /// Why a daemon ends or does not start.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +108,38 @@ pub async fn run(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
+    warn_of_missing_rights();
     let disturbed = Arc::new(AtomicBool::new(false));
     let (engine, _lock) = open(&options, &disturbed)?;
     let looks = Looks::new(&options.state_dir, disturbed)
-        .with_alive(options.alive_file.map(Alive::new))
+        .with_alive(options.alive_file.clone().map(Alive::new))
         .with_metrics(options.metrics.as_ref());
-    serve(client, &options.node, engine, looks, shutdown).await
+    serve(client, &options.node, engine, looks, shutdown).await?;
+    // The lock is held until this has returned.
+    if let Err(error) = tidy(&options) {
+        tracing::debug!(%error, "what is left in the journal's folder stays there");
+    }
+    Ok(())
+}
+
+/// Removes what this daemon made on its node, unless it leaves something that its successor has to know: a fault that could
+/// not be undone, or a run that is over.
+fn tidy(options: &Options) -> io::Result<()> {
+    let folder = options.folder();
+    fs::remove_dir(folder.join(JOURNAL))?;
+    guardian::remove_lock(&folder)?;
+    if let Some(alive) = &options.alive_file {
+        fs::remove_file(alive)?;
+    }
+    fs::remove_dir(folder)
+}
+
+/// Faults that need what this process lacks will say so; whoever installed it should know before.
+fn warn_of_missing_rights() {
+    let Ok(has) = proc::effective_capabilities() else { return };
+    for one in CAPABILITIES.iter().filter(|one| !one.is_in(has)) {
+        tracing::warn!(capability = one.name, faults = one.bought(), "what these faults need is missing");
+    }
 }
 
 /// [`run`] for a node whose state is open already, whatever kernel it works on.
@@ -160,13 +197,13 @@ fn open(
     };
     // Else `squall halt --local` would have nowhere to write to.
     fs::create_dir_all(&options.state_dir).map_err(state(&options.state_dir))?;
-    let folder = options.run_dir.join(&options.node);
+    let folder = options.folder();
     fs::create_dir_all(&folder).map_err(state(&folder))?;
     let lock =
         proc::lock_dir(&folder).map_err(state(&folder))?.ok_or_else(|| DaemonError::Busy(folder.clone()))?;
     guardian::wait_for_predecessor(&folder).map_err(state(&folder))?;
     let boot = proc::boot_id().map_err(DaemonError::Clock)?;
-    let journal = Journal::open(&folder.join("journal"), &boot)?;
+    let journal = Journal::open(&folder.join(JOURNAL), &boot)?;
     let networks = PodNetworks::new(options.finder, folder, Arc::clone(disturbed));
     Ok((Engine::new(networks, journal), lock))
 }
@@ -302,4 +339,48 @@ fn next(
 
 fn now() -> io::Result<Now> {
     Ok(Now { boot: proc::boot_time()?, wall: Timestamp::now() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::Record;
+
+    #[test]
+    fn a_daemon_that_ends_leaves_what_its_successor_has_to_know_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (run_dir, alive) = (path("run"), path("run/here/alive"));
+        let options = Options {
+            node: "here".to_owned(),
+            state_dir: path("state"),
+            run_dir: run_dir.clone(),
+            finder: Finder::Cgroup,
+            metrics: None,
+            alive_file: Some(alive.clone()),
+        };
+        for is_over in [false, true] {
+            let mut journal = Journal::open(&options.folder().join(JOURNAL), "boot").unwrap();
+            guardian::wait_for_predecessor(&options.folder()).unwrap();
+            Alive::new(alive.clone()).beat(true);
+            if is_over {
+                journal.remove("one").unwrap();
+            } else {
+                let record = Record {
+                    boot: "boot".to_owned(),
+                    uid: "u".to_owned(),
+                    run: 1,
+                    started: None,
+                    ended: None,
+                    interruptions: 0,
+                    before: std::collections::BTreeMap::new(),
+                    killed: std::collections::BTreeSet::new(),
+                };
+                journal.put("one", record).unwrap();
+            }
+            assert_eq!(tidy(&options).is_ok(), is_over);
+            assert_eq!(fs::read_dir(&run_dir).unwrap().count(), usize::from(!is_over));
+            assert_eq!(alive.exists(), !is_over);
+        }
+    }
 }

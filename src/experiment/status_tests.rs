@@ -210,6 +210,12 @@ fn the_events_are_those_of_the_page() {
     let edited = ChaosStatus { observed_generation: Some(2), ..injected.clone() };
     let paused = compute(&injected, &Decided { paused: true, ..decided(&[]) });
     let failed = targets(Some(TargetPhase::Failed));
+    let [invalid, unstable, limited] = [
+        (ConditionKind::Invalid, Some(NOT_SUPPORTED)),
+        (ConditionKind::TargetUnstable, None),
+        (ConditionKind::TargetsLimited, None),
+    ]
+    .map(|(kind, reason)| with(kind, reason));
     let published = [
         (&new, &waiting),
         (&waiting, &injected),
@@ -219,9 +225,9 @@ fn the_events_are_those_of_the_page() {
         (&injected, &edited),
         (&injected, &replaced),
         (&waiting, &failed),
-        (&new, &with(ConditionKind::Invalid, Some(NOT_SUPPORTED))),
-        (&new, &with(ConditionKind::TargetUnstable, None)),
-        (&new, &with(ConditionKind::TargetsLimited, None)),
+        (&new, &invalid),
+        (&new, &unstable),
+        (&new, &limited),
     ]
     .into_iter()
     .flat_map(|(old, new)| events(old, new))

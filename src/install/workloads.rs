@@ -19,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
 use super::{CONTROLLER, DAEMON, Options, PRIORITY, Part, labels, meta_in_system, words};
+use crate::capabilities::CAPABILITIES;
 
 /// Label that tells the pods of the controller from those of the daemons.
 const COMPONENT: &str = "app.kubernetes.io/component";
@@ -34,9 +35,6 @@ const NOBODY: i64 = 65_532;
 
 /// How long a daemon has to undo everything when it is asked to end. It takes 25 s at most.
 const GRACE_SECONDS: i64 = 30;
-
-/// What the daemon's faults need of the kernel (docs/security.md says which needs which).
-const CAPABILITIES: &[&str] = &["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW", "DAC_READ_SEARCH", "KILL"];
 
 /// The controllers, what keeps a drain from ending both at once, and the daemons.
 pub fn workloads(options: &Options) -> Vec<Part> {
@@ -165,7 +163,10 @@ fn daemon(options: &Options) -> DaemonSet {
     let container = Container {
         security_context: Some(SecurityContext {
             app_armor_profile: Some(AppArmorProfile { type_: "Unconfined".to_owned(), ..Default::default() }),
-            capabilities: Some(Capabilities { add: Some(words(CAPABILITIES)), drop: Some(words(&["ALL"])) }),
+            capabilities: Some(Capabilities {
+                add: Some(words(&CAPABILITIES.map(|one| one.name))),
+                drop: Some(words(&["ALL"])),
+            }),
             read_only_root_filesystem: Some(true),
             run_as_user: Some(0),
             se_linux_options: Some(SELinuxOptions { type_: Some("spc_t".to_owned()), ..Default::default() }),

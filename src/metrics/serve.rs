@@ -71,6 +71,10 @@ impl Server {
     }
 
     /// Answers until this is dropped, which closes the port and every connection.
+    #[expect(
+        clippy::infinite_loop,
+        reason = "it ends when it is dropped, and a task must have a type that can be named"
+    )]
     pub async fn run(self, metrics: Metrics) -> Infallible {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();

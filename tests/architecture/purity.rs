@@ -31,7 +31,13 @@ const RULES: &[Rule] = &[
         modules: &["api", "experiment", "network"],
         crates: EXPERIMENT,
     },
-    Rule { folder: "src/install/", except: &[], modules: &["api", "install"], crates: OBJECTS },
+    Rule { folder: "src/capabilities.rs", except: &[], modules: &[], crates: &[] },
+    Rule {
+        folder: "src/install/",
+        except: &[],
+        modules: &["api", "capabilities", "install"],
+        crates: OBJECTS,
+    },
     Rule { folder: "src/network/", except: &[], modules: &["api", "network"], crates: VALUES },
     Rule {
         folder: "src/manifest/",

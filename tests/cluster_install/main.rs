@@ -21,6 +21,7 @@ mod images;
 #[expect(dead_code, reason = "shared with tests of the nodes themselves")]
 mod kubectl;
 mod rest;
+mod rights;
 mod samples;
 mod survive;
 mod system;

@@ -1,14 +1,20 @@
 //! Squall at rest: what it listens on, and what it costs.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use test_cluster::node_name;
 
 use super::experiment::{SOON, delay, network};
-use super::kubectl::pause;
+use super::kubectl::{PATIENCE, apply, pause, pod};
+use super::samples;
 use super::traces::processes;
-use super::world::{NODES, world};
+use super::world::{NODES, World, world};
 
-/// How many seconds the cost of rest is measured for.
+/// Pods with a fault.
+const MANY: u32 = 30;
+
+/// How many seconds costs are measured for.
 const SECONDS: &str = "SQUALL_TEST_REST";
 
 #[tokio::test]
@@ -28,20 +34,122 @@ async fn no_process_of_ours_has_a_socket_that_others_could_send_to() {
     experiment.delete(&world, SOON);
 }
 
+/// Prints what every process of ours costs in the next seconds, and what is run in its container besides: the probes.
+fn costs(world: &World, what: &str) {
+    let all = processes(world);
+    let leader = leader(world);
+    let before: Vec<_> = all.iter().map(|one| (one.ticks(), one.time_of_container())).collect();
+    let span = seconds();
+    pause(Duration::from_secs(span.into()));
+    for (process, (ticks, container)) in all.iter().zip(before) {
+        let share = f64::from(u32::try_from(process.ticks() - ticks).unwrap()) / f64::from(span);
+        let container = 100.0 * (process.time_of_container() - container).as_secs_f64() / f64::from(span);
+        let mut part = process.verb.split(' ').next().unwrap().to_owned();
+        if part == "controller" {
+            part += if process.is_of(&leader) { ", which leads" } else { ", which waits" };
+        }
+        let [resident, own] = ["VmRSS:", "RssAnon:"].map(|line| process.memory(line));
+        println!(
+            "{part}, {what}, {}: {resident} KiB resident, {own} KiB its own, {} KiB its share; {share:.2} % of a core, its \
+             container {container:.2} %, over {span} s",
+            process.node(),
+            process.share()
+        );
+    }
+}
+
+fn seconds() -> u32 {
+    std::env::var(SECONDS).map_or(10, |seconds| seconds.parse().unwrap())
+}
+
+/// UID of the controller's pod that leads.
+fn leader(world: &World) -> String {
+    let lease = "-n squall-system get lease squall-controller -o jsonpath={.spec.holderIdentity}";
+    let holder = world.kubectl(lease);
+    let pods = world.json("-n squall-system get pods -l app.kubernetes.io/component=controller");
+    let of_it = |pod: &&Value| holder.contains(pod["metadata"]["name"].as_str().unwrap());
+    let pod = pods["items"].as_array().unwrap().iter().find(of_it).unwrap();
+    pod["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn what_rest_costs() {
     let world = world().await;
-    let seconds = std::env::var(SECONDS).map_or(10, |seconds| seconds.parse().unwrap());
-    let all = processes(&world);
-    let before: BTreeMap<_, _> = all.iter().map(|process| (process.number(), process.ticks())).collect();
-    pause(Duration::from_secs(seconds));
-    for process in &all {
-        let ticks = process.ticks() - before[&process.number()];
-        let share = f64::from(u32::try_from(ticks).unwrap()) / f64::from(u32::try_from(seconds).unwrap());
-        let part = process.verb.split(' ').next().unwrap();
-        let (resident, own) = (process.memory("VmRSS:"), process.memory("RssAnon:"));
-        println!(
-            "{part} at rest: {resident} KiB resident, {own} KiB its own, {share:.2} % of a core over {seconds} s"
-        );
+    costs(&world, "at rest");
+}
+
+/// Three experiments at work: every packet of the database waits, some of the server's answers are lost, and so are packets of
+/// thirty pods of one node.
+#[tokio::test]
+async fn what_work_costs() {
+    let world = world().await;
+    let gateway = world.cluster.block().unwrap().switch();
+    let mut many = pod("many", NODES, &format!("exec ping -q {gateway}"));
+    let spec = many["spec"].take();
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "many" },
+        "spec": {
+            "replicas": MANY, "selector": { "matchLabels": { "app": "many" } },
+            "template": { "metadata": { "labels": { "app": "many" } }, "spec": spec },
+        },
+    });
+    apply(&world.cluster, &deployment);
+    world.kubectl(&format!("rollout status deployment/many --timeout={}s", PATIENCE.as_secs()));
+    let mut loss = delay("server-app", 0);
+    loss["action"] = json!("loss");
+    loss["loss"] = json!({ "loss": "1" });
+    loss.as_object_mut().unwrap().remove("delay");
+    let all = [("many", delay("many", 50)), ("database", delay("mongo", 20)), ("answers", loss)];
+    let start = Instant::now();
+    let all = all.map(|(name, spec)| network(&world, name, None, &spec));
+    for experiment in &all {
+        experiment.injected(&world);
     }
+    println!("three experiments, {MANY} pods in one of them: injected after {:.1?}", start.elapsed());
+    costs(&world, "at work");
+    println!("the client meanwhile: {}", samples::watch(&world, 5));
+    for experiment in &all {
+        experiment.delete(&world, SOON);
+    }
+    world.kubectl("delete deployment many");
+}
+
+/// The kubelet starts a program in the container for each of its looks. Here it looks every second.
+#[tokio::test]
+async fn what_a_look_of_the_kubelet_costs() {
+    let world = world().await;
+    let daemon = || {
+        let daemons = processes(&world).into_iter().filter(|process| process.verb.starts_with("daemon"));
+        daemons.into_iter().find(|process| process.node() == node_name(NODES)).unwrap()
+    };
+    let span = Duration::from_secs(seconds().into());
+    let cost = || {
+        let daemon = daemon();
+        let times = || (daemon.time_of_container(), daemon.time_of_node());
+        let (container, node) = times();
+        pause(span);
+        let now = times();
+        (now.0 - container, now.1 - node)
+    };
+    let usual = cost();
+    let every_second = json!([
+        { "op": "replace", "path": "/spec/updateStrategy", "value": { "type": "OnDelete" } },
+        { "op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe/periodSeconds", "value": 1 },
+    ]);
+    world.kubectl(&format!(
+        "-n squall-system patch daemonset squall-daemon --type json --patch {every_second}"
+    ));
+    world.replace_daemon(NODES);
+    pause(Duration::from_secs(5));
+    let often = cost();
+    // Each second instead of each tenth.
+    let looks = span.as_secs_f64() * 0.9;
+    let each =
+        |usual: Duration, often: Duration| 1000.0 * (often.as_secs_f64() - usual.as_secs_f64()) / looks;
+    println!(
+        "a look of the kubelet: {:.1} ms of processor time in the container, {:.1} ms in the whole node",
+        each(usual.0, often.0),
+        each(usual.1, often.1)
+    );
+    world.install();
 }

@@ -230,9 +230,7 @@ async fn an_uninstallation_in_the_middle_of_faults_leaves_nothing() {
     traces::nothing_is_left(&world, &clean);
     assert_eq!(world.kubectl(images), before, "the pods have their images back");
     for node in 1..=NODES {
-        let left =
-            world.on_node(node, "find /run/squall /var/lib/squall -path '*/journal/*' 2>/dev/null; true");
-        assert_eq!(left, "", "{}", node_name(node));
+        assert_eq!(traces::files(&world, node), "", "{}", node_name(node));
     }
     let left = world.kubectl("get clusterroles,clusterrolebindings,crds,validatingadmissionpolicies -o name");
     let ours: Vec<_> =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use test_cluster::node_name;
 
@@ -71,15 +72,22 @@ pub(crate) fn nothing_is_left(world: &World, before: &BTreeMap<u8, Traces>) {
     }
 }
 
+/// What Squall has in its two folders on a node. They themselves are the kubelet's, which made them for the daemon's volumes.
+pub(crate) fn files(world: &World, node: u8) -> String {
+    world.on_node(node, "find /run/squall /var/lib/squall -mindepth 1")
+}
+
 /// A process of Squall on a node on this kernel, as this machine numbers it.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) path: PathBuf,
     /// Its arguments, from the verb on.
     pub(crate) verb: String,
+    /// Its control groups, a hierarchy in each line (cgroups(7)).
+    groups: String,
 }
 
-/// Those of the cluster.
+/// Those of the cluster, without the kubelet's looks at them, which come and go.
 pub(crate) fn processes(world: &World) -> Vec<Process> {
     let cluster = format!("/{}/", world.cluster.block().unwrap().name());
     let of_it = |entry: std::io::Result<fs::DirEntry>| {
@@ -87,8 +95,10 @@ pub(crate) fn processes(world: &World) -> Vec<Process> {
         let line = fs::read_to_string(path.join("cmdline")).ok()?;
         let groups = fs::read_to_string(path.join("cgroup")).ok()?;
         let (program, rest) = line.split_once('\0')?;
-        let is_ours = program.trim_start_matches('/') == "squall" && groups.contains(&cluster);
-        is_ours.then(|| Process { path, verb: rest.replace('\0', " ").trim().to_owned() })
+        let is_ours = program.trim_start_matches('/') == "squall"
+            && groups.contains(&cluster)
+            && !rest.starts_with("alive\0");
+        is_ours.then(|| Process { path, verb: rest.replace('\0', " ").trim().to_owned(), groups })
     };
     fs::read_dir("/proc").unwrap().filter_map(of_it).collect()
 }
@@ -120,9 +130,42 @@ impl Process {
 
     /// What it has in memory, in KiB, by a line of its status.
     pub(crate) fn memory(&self, line: &str) -> u64 {
-        let status = fs::read_to_string(self.path.join("status")).unwrap();
-        let amount = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+        self.kib("status", line)
+    }
+
+    /// Its share of the memory that it uses, in KiB: a page of the program counts in part for each process that has it.
+    pub(crate) fn share(&self) -> u64 {
+        self.kib("smaps_rollup", "Pss:")
+    }
+
+    fn kib(&self, file: &str, line: &str) -> u64 {
+        let text = fs::read_to_string(self.path.join(file)).unwrap();
+        let amount = text.lines().find_map(|text| text.strip_prefix(line)).unwrap();
         amount.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Whether it is one of a pod's, by the pod's UID.
+    pub(crate) fn is_of(&self, pod: &str) -> bool {
+        self.groups.contains(&format!("/pod{pod}/"))
+    }
+
+    /// The name of its node.
+    pub(crate) fn node(&self) -> String {
+        let mut parts = self.groups.split('/').skip_while(|part| !part.starts_with("machine"));
+        parts.next().unwrap().to_owned()
+    }
+
+    /// The processor time that its container has had, with everything that was run in it.
+    pub(crate) fn time_of_container(&self) -> Duration {
+        time_of_group(&self.groups, str::to_owned)
+    }
+
+    /// The same of its whole node: pods, kubelet, container runtime.
+    pub(crate) fn time_of_node(&self) -> Duration {
+        let node = self.node();
+        time_of_group(&self.groups, |path| {
+            format!("{}/{node}", path.split_once(&format!("/{node}")).unwrap().0)
+        })
     }
 
     /// The processor time that it has had, in hundredths of a second.
@@ -132,4 +175,23 @@ impl Process {
         // utime and stime are fields 14 and 15; these begin with the third.
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
+}
+
+/// The processor time of a control group, in either version of them; `of` is what is wanted of a process's own.
+fn time_of_group(groups: &str, of: impl Fn(&str) -> String) -> Duration {
+    let path = |controller: &str| {
+        groups.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            controllers.split(',').any(|one| one == controller).then(|| format!("{controllers}{}", of(path)))
+        })
+    };
+    let number = |text: &str| text.trim().parse::<u64>().unwrap();
+    if let Some(path) = path("cpuacct") {
+        let usage = fs::read_to_string(format!("/sys/fs/cgroup/{path}/cpuacct.usage")).unwrap();
+        return Duration::from_nanos(number(&usage));
+    }
+    let stat = fs::read_to_string(format!("/sys/fs/cgroup{}/cpu.stat", path("").unwrap())).unwrap();
+    let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+    Duration::from_micros(number(usage))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use test_cluster::{Cluster, ClusterError, Shape, machine_image, node_name, programs};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::experiment::SOON;
 use super::kubectl::{self, PATIENCE, told};
 use super::{images, system};
 
@@ -85,13 +86,8 @@ async fn taken(place: &'static Mutex<Option<World>>, shape: Shape) -> Turn {
 async fn start(shape: Shape) -> World {
     let archives = images::archives();
     let start = Instant::now();
-    let cluster = Cluster::start_as(shape).await.unwrap_or_else(|error| panic!("{error:?}"));
-    println!("{shape:?}, ready from nothing: {:.1} s", start.elapsed().as_secs_f64());
-    let start = Instant::now();
-    for archive in archives {
-        cluster.import(&archive).unwrap();
-    }
-    println!("four images imported into {} nodes: {:.1} s", shape.all(), start.elapsed().as_secs_f64());
+    let cluster = Cluster::start_as(shape, &archives).await.unwrap_or_else(|error| panic!("{error:?}"));
+    println!("{shape:?}, ready from nothing, four images imported: {:.1} s", start.elapsed().as_secs_f64());
     let world = World { cluster, shape, is_down: false };
     world.install();
     system::deploy(&world);
@@ -134,7 +130,10 @@ impl World {
             self.cluster.heal(node).unwrap();
         }
         self.start_api_server().await;
-        if self.kubectl("get namespace squall-system --ignore-not-found").is_empty() {
+        // It may be gone, or be another than was installed.
+        let strategy =
+            "get daemonset squall-daemon --ignore-not-found -o jsonpath={.spec.updateStrategy.type}";
+        if self.kubectl(&format!("-n squall-system {strategy}")) != "RollingUpdate" {
             self.install();
         }
         self.until_squall_is_ready();
@@ -197,5 +196,16 @@ impl World {
             node_name(node)
         );
         self.kubectl(&order)
+    }
+    /// Has the daemon of a node make room for another one, as its `DaemonSet` says now, and waits for that.
+    pub(crate) fn replace_daemon(&self, node: u8) {
+        let old = self.daemon(node);
+        self.kubectl(&format!("-n squall-system delete pod {old}"));
+        kubectl::within(SOON, "another daemon is there", || {
+            let new = self.daemon(node);
+            !new.is_empty() && new != old
+        });
+        let (new, limit) = (self.daemon(node), SOON.as_secs());
+        self.kubectl(&format!("-n squall-system wait --for=condition=Ready --timeout={limit}s pod/{new}"));
     }
 }

@@ -45,7 +45,7 @@ async fn started(nodes: u8) -> Cluster {
 async fn start(shape: Shape) -> Cluster {
     let _one = STARTING.lock().await;
     let start = Instant::now();
-    let cluster = Cluster::start_as(shape).await.unwrap_or_else(|error| panic!("{error:?}"));
+    let cluster = Cluster::start_as(shape, &[]).await.unwrap_or_else(|error| panic!("{error:?}"));
     println!("{shape:?} and a control plane, ready from nothing: {:.1} s", start.elapsed().as_secs_f64());
     cluster
 }

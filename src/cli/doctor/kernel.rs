@@ -2,16 +2,7 @@
 
 use super::probe::{Findings, Flavour};
 use super::{Check, PATIENCE};
-
-/// A right that daemons need (`linux/capability.h`), and what for.
-const CAPABILITIES: [(u8, &str, &str); 6] = [
-    (21, "SYS_ADMIN", "entering the pods' namespaces: every fault of a daemon"),
-    (12, "NET_ADMIN", "tables and queueing disciplines: faults of the network"),
-    (13, "NET_RAW", "sending what the shaper held: delay, loss and the like without netem"),
-    (19, "SYS_PTRACE", "finding the namespaces of other users' processes"),
-    (2, "DAC_READ_SEARCH", "finding the processes of pods"),
-    (5, "KILL", "container-kill"),
-];
+use crate::capabilities::CAPABILITIES;
 
 /// Where the modules of a kernel that lacks some are to be had.
 const PACKAGE: &str =
@@ -67,7 +58,7 @@ pub(super) fn found(findings: &Findings) -> Vec<Check> {
 }
 
 fn capabilities(has: u64) -> Check {
-    let missing: Vec<_> = CAPABILITIES.iter().filter(|(bit, ..)| has & (1 << bit) == 0).collect();
+    let missing: Vec<_> = CAPABILITIES.iter().filter(|one| !one.is_in(has)).collect();
     if missing.is_empty() {
         return Check::ok("capabilities", "all that a daemon needs");
     }
@@ -77,7 +68,7 @@ fn capabilities(has: u64) -> Check {
             "none: an ordinary user, whose playgrounds have rights of their own; a daemon on a node needs more",
         );
     }
-    let names: Vec<_> = missing.iter().map(|(_, name, what)| format!("CAP_{name} ({what})")).collect();
+    let names: Vec<_> = missing.iter().map(|one| format!("CAP_{} ({})", one.name, one.bought())).collect();
     Check::warn(
         "capabilities",
         format!("missing: {}", names.join(", ")),

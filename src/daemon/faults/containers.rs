@@ -6,6 +6,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::network::refuse_own_kernel;
+use super::rights;
+use crate::capabilities::Buys;
 use crate::daemon::kernel::FaultError;
 use crate::daemon::sys::proc::{self, Finder, PidFd, Process};
 
@@ -19,7 +21,11 @@ const END: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the container has no process here, or it does not end.
 pub fn kill(finder: Finder, pod: &str, container: &str) -> Result<String, FaultError> {
-    let failed = |operation| move |source: io::Error| FaultError::Kernel { operation, source: source.into() };
+    let failed = |operation| {
+        move |source: io::Error| {
+            rights::failed(operation, source.into(), &[Buys::KillOfRoot, Buys::KillOfOthers])
+        }
+    };
     let gone = || FaultError::NoContainer { pod: pod.to_owned(), container: container.to_owned() };
     let found = proc::find(finder, pod, Some(container)).map_err(failed("looking for the container"))?;
     let init = init_of(found).ok_or_else(gone)?;

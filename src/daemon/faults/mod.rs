@@ -2,4 +2,5 @@
 
 pub mod containers;
 pub mod network;
+mod rights;
 mod shaping;

@@ -6,13 +6,16 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::containers;
+use super::rights;
 use super::shaping::{Place, Shaped, Shapers};
+use crate::capabilities::Buys;
 use crate::daemon::kernel::{Before, FaultError, Kernel, Queue};
 use crate::daemon::shaper::{Counts, Drained};
 use crate::daemon::sys::close::close_aside;
@@ -300,13 +303,21 @@ fn namespace_of(pod: &str, holder: &Holder) -> Result<Option<NetNs>, FaultError>
         // It still runs, so that the number was its own.
         Ok(namespace) if holder.runs() => Ok(Some(namespace)),
         Err(NetNsError::Own { .. }) if holder.runs() => Err(FaultError::HostNetwork { pod: pod.to_owned() }),
+        Err(error) if is_refused(&error) && holder.runs() => {
+            Err(kernel("opening the pod's network namespace", error))
+        }
         Ok(_) | Err(NetNsError::Own { .. } | NetNsError::Open { .. }) => Ok(None),
         Err(error) => Err(kernel("opening the pod's network namespace", error)),
     }
 }
 
+/// Whether we may not look, which says nothing about the process.
+fn is_refused(error: &NetNsError) -> bool {
+    matches!(error, NetNsError::Open { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}
+
 pub(super) fn kernel(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> FaultError {
-    FaultError::Kernel { operation, source: source.into() }
+    rights::failed(operation, source.into(), &[Buys::Partition, Buys::Netem, Buys::Shaper])
 }
 
 fn impossible(error: &LayoutError) -> FaultError {

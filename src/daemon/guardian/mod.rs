@@ -128,6 +128,16 @@ pub fn wait_for_predecessor(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the file that guardians lock, unless one is at work. To be called by a daemon that ends.
+///
+/// # Errors
+/// When the file cannot be locked or removed.
+pub fn remove_lock(folder: &Path) -> io::Result<()> {
+    let path = folder.join(LOCK);
+    let Some(_lock) = proc::lock_file(&path)? else { return Ok(()) };
+    std::fs::remove_file(path)
+}
+
 impl Guardian {
     /// Starts a guardian, after that of an earlier daemon has ended. `folder` is the one of the daemon's journal, which no
     /// other daemon uses. `on_end` is called on another thread whenever the process ends by itself.

@@ -88,10 +88,10 @@ impl Known<'_> {
         }
         match daemon {
             None => {
-                all.push("no daemon: nothing can be injected here, and nobody undoes anything".to_owned())
+                all.push("no daemon: nothing can be injected here, and nobody undoes anything".to_owned());
             }
             Some(daemon) if daemon.state != "Ready" => {
-                all.push(format!("{} is {}", daemon.pod, daemon.state))
+                all.push(format!("{} is {}", daemon.pod, daemon.state));
             }
             Some(_) => {}
         }

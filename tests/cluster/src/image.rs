@@ -1,6 +1,6 @@
 //! The images of the nodes, which no registry has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image_archive::{Entry, Image, own_architecture};
 
@@ -45,14 +45,16 @@ pub fn archive(
     image_archive::write(path, &image).map_err(failed)
 }
 
-/// The images of every cluster with nodes, in a folder: [`PAUSE`] and [`BUSYBOX`].
-pub(crate) fn common(folder: &Path) -> Result<(), ClusterError> {
+/// The images of every cluster with nodes, as archives in a folder: [`PAUSE`] and [`BUSYBOX`].
+pub(crate) fn common(folder: &Path) -> Result<[PathBuf; 2], ClusterError> {
     let (source, program) = (folder.join("pause.c"), folder.join("pause"));
     std::fs::write(&source, include_str!("pause.c")).map_err(|error| ClusterError::write(&source, error))?;
     // A C compiler is there: Rust links with it.
     let mut cc = command("cc");
     cc.args(["-static", "-Os", "-s", "-o"]).args([&program, &source]);
     run(cc)?;
-    archive(&folder.join("pause.tar"), PAUSE, &["/pause"], &[(&program, "/pause")])?;
-    archive(&folder.join("busybox.tar"), BUSYBOX, &["sh"], &[(Path::new(BUSYBOX_PROGRAM), "/bin/busybox")])
+    let (pause, busybox) = (folder.join("pause.tar"), folder.join("busybox.tar"));
+    archive(&pause, PAUSE, &["/pause"], &[(&program, "/pause")])?;
+    archive(&busybox, BUSYBOX, &["sh"], &[(Path::new(BUSYBOX_PROGRAM), "/bin/busybox")])?;
+    Ok([pause, busybox])
 }

@@ -42,6 +42,7 @@ use network::Network;
 pub use network::{Block, node_name};
 use nodes::Membership;
 pub use nodes::PAUSE as PAUSE_IMAGE;
+use programs::machine_store;
 pub use programs::{MACHINE_IMAGE, PROGRAMS, machine_image, programs};
 use supervisor::Supervisor;
 pub use supervisor::clear;
@@ -130,18 +131,19 @@ impl Cluster {
     /// Starts a control plane in a folder of its own, and waits until it can be used: until the API server is ready, and a
     /// pod could be made.
     pub async fn start() -> Result<Self, ClusterError> {
-        Self::start_as(Shape::default()).await
+        Self::start_as(Shape::default(), &[]).await
     }
 
-    /// As [`start`](Self::start), with nodes that are ready for pods.
-    pub async fn start_as(shape: Shape) -> Result<Self, ClusterError> {
+    /// As [`start`](Self::start), with nodes that are ready for pods and have the images of these archives, of different
+    /// names, in the layout of the Open Container Initiative or docker's. Pods that name them want `imagePullPolicy: Never`.
+    pub async fn start_as(shape: Shape, images: &[PathBuf]) -> Result<Self, ClusterError> {
         let folder = tempfile::Builder::new().prefix("squall-cluster.").tempdir_in("/tmp");
         let folder = folder.map_err(|source| ClusterError::write(Path::new("/tmp"), source))?;
-        Self::start_in(folder.keep(), shape).await
+        Self::start_in(folder.keep(), shape, images).await
     }
 
     /// The same, in an empty folder that only this user may read; it is removed in the end.
-    pub async fn start_in(folder: PathBuf, shape: Shape) -> Result<Self, ClusterError> {
+    pub async fn start_in(folder: PathBuf, shape: Shape, images: &[PathBuf]) -> Result<Self, ClusterError> {
         if shape.all() > network::MOST {
             return Err(ClusterError::Nodes("to be 100 at most"));
         }
@@ -162,7 +164,7 @@ impl Cluster {
             cluster.supervisor.run(server)?;
         }
         if shape.all() > 0 {
-            cluster.prepare_nodes(&authority, address)?;
+            cluster.prepare_nodes(&authority, address, images)?;
         }
         cluster.until(API_SERVER, "/readyz").await?;
         for server in [CONTROLLER_MANAGER, SCHEDULER] {
@@ -179,11 +181,19 @@ impl Cluster {
     }
 
     /// Their images, files and links; nothing runs yet.
-    fn prepare_nodes(&self, authority: &Authority, address: SocketAddrV4) -> Result<(), ClusterError> {
+    fn prepare_nodes(
+        &self,
+        authority: &Authority,
+        address: SocketAddrV4,
+        archives: &[PathBuf],
+    ) -> Result<(), ClusterError> {
         let network = self.network.as_ref().ok_or(ClusterError::Supervisor)?;
         let images = self.folder.join("images");
         fs::create_dir(&images).map_err(|source| ClusterError::write(&images, source))?;
-        image::common(&images)?;
+        let mut all = Vec::from(image::common(&images)?);
+        for archive in archives {
+            all.push(self.keep(archive)?);
+        }
         let groups = self.folder.join("cgroup");
         fs::write(&groups, network.block.name()).map_err(|source| ClusterError::write(&groups, source))?;
         let url = control_plane::url(address);
@@ -194,9 +204,10 @@ impl Cluster {
         }
         if self.shape.machines > 0 {
             let image = machine_image(&self.programs)?;
+            let store = machine_store(&all)?;
             for node in self.shape.machines() {
                 network.plug(&self.supervisor, node)?;
-                vm::write(&self.folder, &image, &membership, node)?;
+                vm::write(&self.folder, &image, &store, &membership, node)?;
             }
         }
         Ok(())
@@ -240,12 +251,18 @@ impl Cluster {
         vm::order(&self.folder, node, command, input)
     }
 
-    /// Gives all nodes the images of an archive, in the layout of the Open Container Initiative or docker's. Pods that name them
-    /// want `imagePullPolicy: Never`.
-    pub fn import(&self, archive: &Path) -> Result<(), ClusterError> {
-        let name = archive.file_name().unwrap_or(archive.as_os_str());
-        let copy = self.folder.join("images").join(name);
+    /// A copy of an archive where nodes look for images when they start.
+    fn keep(&self, archive: &Path) -> Result<PathBuf, ClusterError> {
+        let copy = self.folder.join("images").join(archive.file_name().unwrap_or(archive.as_os_str()));
         fs::copy(archive, &copy).map_err(|source| ClusterError::write(&copy, source))?;
+        Ok(copy)
+    }
+
+    /// Gives all nodes the images of one more archive, see [`start_as`](Self::start_as). A virtual machine takes minutes
+    /// for tens of megabytes: give it those that are known before at the start.
+    pub fn import(&self, archive: &Path) -> Result<(), ClusterError> {
+        let copy = self.keep(archive)?;
+        let name = copy.file_name().unwrap_or(copy.as_os_str());
         for node in 1..=self.shape.nodes {
             let mut import = self.in_node(node)?;
             import.args(["ctr", "-n", "k8s.io", "images", "import"]).arg(Path::new("/run/images").join(name));

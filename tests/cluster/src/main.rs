@@ -160,7 +160,7 @@ fn hold(place: &Place, options: &Options) -> anyhow::Result<()> {
     writeln!(holder, "{}", std::process::id())?;
     DirBuilder::new().mode(0o700).create(&place.folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), options.shape))?;
+    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), options.shape, &[]))?;
     let ended = runtime.block_on(async {
         let nodes = FakeNodes::start(cluster.client("default").await?, options.fake_nodes).await?;
         nodes.pods(FAKE_NAMESPACE, options.fake_pods).await?;

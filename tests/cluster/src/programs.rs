@@ -19,24 +19,32 @@ pub fn programs(shape: Shape) -> Result<PathBuf, ClusterError> {
     let nodes = shape.all() > 0;
     if let Some(folder) = std::env::var_os(PROGRAMS) {
         if nodes {
-            run("build", "packages".as_ref())?;
+            run("build", ["packages"])?;
         }
         return Ok(folder.into());
     }
-    run("build", if nodes { "nodes" } else { "control" }.as_ref())
+    run("build", [if nodes { "nodes" } else { "control" }])
 }
 
 /// Where the image of virtual machines is, with kubelet and kube-proxy from `programs`; builds it if it must, which takes a
 /// minute once.
 pub fn machine_image(programs: &Path) -> Result<PathBuf, ClusterError> {
-    std::env::var_os(MACHINE_IMAGE)
-        .map_or_else(|| run("vm/image", programs.as_os_str()), |folder| Ok(folder.into()))
+    std::env::var_os(MACHINE_IMAGE).map_or_else(|| run("vm/image", [programs]), |folder| Ok(folder.into()))
 }
 
-/// Runs one of our scripts, and gives the folder that it printed.
-fn run(script: &str, argument: &OsStr) -> Result<PathBuf, ClusterError> {
+/// A file system for containerd of a virtual machine in which these archives of images are imported; makes it if it must, which
+/// takes seconds.
+pub(crate) fn machine_store(archives: &[PathBuf]) -> Result<PathBuf, ClusterError> {
+    run("vm/store", archives)
+}
+
+/// Runs one of our scripts, and gives the path that it printed.
+fn run(
+    script: &str,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<PathBuf, ClusterError> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
-    let output = command(&script).arg(argument).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = command(&script).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output =
         output.map_err(|source| ClusterError::Io { what: format!("run {}", script.display()), source })?;
     match output.status.code() {

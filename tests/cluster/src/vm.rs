@@ -2,8 +2,9 @@
 //!
 //! It is emulated, without KVM, so that it runs wherever a process may: qemu is one more server of the cluster, in the
 //! switch's network namespace, and its network card is a port of the switch like any other node's. All machines boot the
-//! same image, which `vm/image` builds; what is one's own comes on a second drive, and what they write goes to a file that
-//! has no name and ends with them: a machine that is started again begins from nothing, as a replaced node does.
+//! same image, which `vm/image` builds, and have the same images of containers, which `vm/store` imports before they start; what
+//! is one's own comes on another drive, and what they write goes to files that have no name and end with them: a machine that is
+//! started again begins from nothing, as a replaced node does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -26,23 +27,29 @@ fn orders(folder: &Path, node: u8) -> PathBuf {
     folder.join(node_name(node)).with_extension("sock")
 }
 
-/// The second drive of a machine.
+/// The drive with what is a machine's own.
 fn own(folder: &Path, node: u8) -> PathBuf {
     place(folder, node).join("own.tar")
 }
 
 /// Writes what a machine needs into the cluster's folder, and the command that starts it as a server of its name; `image` is
-/// the folder of the image. What is in the cluster's `images` is imported when it starts.
-pub(crate) fn write(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) -> Result<(), ClusterError> {
+/// the folder of the image, `store` the file system that its containerd begins with.
+pub(crate) fn write(
+    folder: &Path,
+    image: &Path,
+    store: &Path,
+    of: &Membership<'_>,
+    node: u8,
+) -> Result<(), ClusterError> {
     write_files(folder, of, node)?;
     let place = place(folder, node);
     let log = place.join("var/log");
     std::fs::create_dir_all(&log).map_err(|source| ClusterError::write(&log, source))?;
     let mut tar = command("tar");
     tar.arg("--create").arg("--file").arg(own(folder, node));
-    tar.arg("--directory").arg(&place).arg("kubernetes").arg("--directory").arg(folder).arg("images");
+    tar.arg("--directory").arg(&place).arg("kubernetes");
     run(tar)?;
-    control_plane::write_server(folder, &node_name(node), &machine(folder, image, of, node))
+    control_plane::write_server(folder, &node_name(node), &machine(folder, image, store, of, node))
 }
 
 /// The command that is the machine, whose output is its console.
@@ -50,7 +57,7 @@ pub(crate) fn write(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) 
 /// q35 has the timers by which the kernel finds out how fast its clocks are even while the host is busy. What else it
 /// suspects when the host gives it no time, of its timers and of processors that hang, it is told not to. The drives are
 /// `NVMe` because Debian's kernel can mount one without any module, so that there is no initrd.
-fn machine(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) -> Vec<String> {
+fn machine(folder: &Path, image: &Path, store: &Path, of: &Membership<'_>, node: u8) -> Vec<String> {
     let (name, place) = (node_name(node), place(folder, node));
     let kernel = format!(
         "root=/dev/nvme0n1 rootwait rw net.ifnames=0 console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off \
@@ -62,7 +69,8 @@ fn machine(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) -> Vec<St
     let words = [
         "qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -nodefaults -no-user-config",
         "-display none -no-reboot -serial stdio -device nvme,serial=node -device nvme-ns,drive=root,nsid=1",
-        "-device nvme-ns,drive=own,nsid=2 -device virtio-serial -device virtserialport,chardev=orders,nr=1",
+        "-device nvme-ns,drive=own,nsid=2 -device nvme-ns,drive=store,nsid=3",
+        "-device virtio-serial -device virtserialport,chardev=orders,nr=1",
         "-device virtserialport,chardev=containerd,nr=2 -device virtserialport,chardev=kubelet,nr=3",
         "-device virtserialport,chardev=kube-proxy,nr=4",
     ];
@@ -77,6 +85,7 @@ fn machine(folder: &Path, image: &Path, of: &Membership<'_>, node: u8) -> Vec<St
         ("-append", kernel),
         ("-drive", drive("root", &image.join("root.img"), "snapshot=on,cache=unsafe")),
         ("-drive", drive("own", &own(folder, node), "readonly=on")),
+        ("-drive", drive("store", store, "snapshot=on,cache=unsafe")),
         ("-chardev", format!("socket,id=orders,path={},server=on,wait=off", orders(folder, node).display())),
         ("-chardev", log("containerd")),
         ("-chardev", log("kubelet")),

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -139,29 +139,41 @@ pub fn block_ends() -> io::Result<()> {
 #[derive(Debug)]
 pub struct FileLock(#[expect(dead_code, reason = "held for its drop, which unlocks")] Flock<File>);
 
-/// Locks a file (flock(2)) without waiting, and makes it if it is missing; nothing if another process has it.
+/// Locks a file (flock(2)) without waiting, and makes it if it is missing; nothing if another process has it, or had it a
+/// moment ago and removed it.
 pub fn lock_file(path: &Path) -> io::Result<Option<FileLock>> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    Ok(lock(file)?.map(FileLock))
+    Ok(lock(file, path)?.map(FileLock))
 }
 
 /// A folder that this process alone uses, until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct DirectoryLock(#[expect(dead_code, reason = "held for its drop, which unlocks")] Flock<File>);
 
-/// Locks a folder (flock(2)) without waiting; nothing if another process has it.
+/// Locks a folder (flock(2)) without waiting; nothing if another process has it, or had it a moment ago and removed it.
 pub fn lock_dir(path: &Path) -> io::Result<Option<DirectoryLock>> {
     let flags = libc::O_DIRECTORY | libc::O_CLOEXEC;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    Ok(lock(directory)?.map(DirectoryLock))
+    Ok(lock(directory, path)?.map(DirectoryLock))
 }
 
-fn lock(file: File) -> io::Result<Option<Flock<File>>> {
+fn lock(file: File, path: &Path) -> io::Result<Option<Flock<File>>> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
+        // Of what is not at its path any more there may be two, each locked by somebody.
+        Ok(lock) => Ok(is_at(&lock, path)?.then_some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Whether this is what its path leads to now.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((own.dev(), own.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

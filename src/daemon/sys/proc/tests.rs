@@ -198,6 +198,22 @@ fn a_folder_has_one_owner() {
     assert!(lock_dir(&folder.path().join("absent")).is_err());
 }
 
+/// Who opened it just before its owner removed it would have a lock that nobody else knows of.
+#[test]
+fn what_was_removed_cannot_be_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    let first = lock_file(&path).unwrap().expect("nobody has it yet");
+    let late = File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    drop(first);
+    assert!(lock(late, &path).unwrap().is_none());
+    let next = lock_file(&path).unwrap().expect("another one is made");
+    let late = File::open(&path).unwrap();
+    drop(next);
+    assert!(lock(late, &path).unwrap().is_some(), "what is still there can be");
+}
+
 #[test]
 fn boot_clock_and_identity() {
     assert_eq!(boot_id().unwrap().len(), 36);
