@@ -118,8 +118,8 @@ async fn control(kubeconfig: &Path) {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let token = std::env::var(TOKEN).expect("a token");
-    let auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
-    let config = Config { auth_info, ..config.expect("a configuration") };
+    let mut config = config.expect("a configuration");
+    config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
     let client = Client::try_from(config).expect("a client");
     let limits = Limits { targets: usize::MAX, ..Limits::default() };
     let options = Options { limits, ..Options::new("bench") };

@@ -145,6 +145,7 @@ impl Collector for World {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers, which nothing was done to")]
 mod tests {
     use serde_json::json;
 

@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "whole numbers, which nothing was done to")]
+
 use std::convert::Infallible;
 use std::time::Duration;
 

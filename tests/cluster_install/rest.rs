@@ -43,7 +43,8 @@ fn costs(world: &World, what: &str) {
     pause(Duration::from_secs(span.into()));
     for (process, (ticks, container)) in all.iter().zip(before) {
         let share = f64::from(u32::try_from(process.ticks() - ticks).unwrap()) / f64::from(span);
-        let container = 100.0 * (process.time_of_container() - container).as_secs_f64() / f64::from(span);
+        let container =
+            100.0 * process.time_of_container().saturating_sub(container).as_secs_f64() / f64::from(span);
         let mut part = process.verb.split(' ').next().unwrap().to_owned();
         if part == "controller" {
             part += if process.is_of(&leader) { ", which leads" } else { ", which waits" };
@@ -129,7 +130,7 @@ async fn what_a_look_of_the_kubelet_costs() {
         let (container, node) = times();
         pause(span);
         let now = times();
-        (now.0 - container, now.1 - node)
+        (now.0.saturating_sub(container), now.1.saturating_sub(node))
     };
     let usual = cost();
     let every_second = json!([

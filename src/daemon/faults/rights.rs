@@ -54,7 +54,7 @@ mod tests {
     use crate::daemon::sys::netlink::NetlinkError;
     use crate::daemon::sys::tc::TcError;
 
-    fn refused(errno: Errno) -> Box<TcError> {
+    fn refused(errno: Errno) -> Box<dyn Error + Send + Sync> {
         let (operation, explanation) = ("list".to_owned(), String::new());
         Box::new(TcError::Netlink(NetlinkError::Refused { operation, explanation, errno }))
     }
