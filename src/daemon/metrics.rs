@@ -237,7 +237,11 @@ mod tests {
         ] {
             assert_eq!(value(&metrics, series), expected, "{series}");
         }
-        assert!(!metrics.text().unwrap().contains("squall_heartbeat_age_seconds "), "nobody was heard");
+        let text = metrics.text().unwrap();
+        assert!(
+            !text.lines().any(|line| line.starts_with("squall_heartbeat_age_seconds ")),
+            "nobody was heard"
+        );
         let heard = proc::boot_time().unwrap().checked_sub(Duration::from_secs(7)).unwrap();
         told.stand(Standing { heard: Some(heard), ..Standing::default() });
         assert!((7.0..8.0).contains(&value(&metrics, "squall_heartbeat_age_seconds")));

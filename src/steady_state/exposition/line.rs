@@ -103,7 +103,7 @@ pub(super) fn read<'b>(
         rest.labels(&mut name, labels)?;
     }
     let name = name.ok_or(Flaw::NoName)?;
-    let series = line.get(..line.len() - rest.0.len()).unwrap_or_default();
+    let series = line.get(..line.len() - rest.0.len()).unwrap_or_default().trim_ascii_end();
     let (value, timestamp_ms) = rest.measurement(format)?;
     rest.exemplar()?;
     Ok(Line { name, series, value, timestamp_ms })

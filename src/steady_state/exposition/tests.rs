@@ -440,3 +440,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_series_is_named_without_the_space_after_it() {
+    let mut series = Vec::new();
+    let body = b"up 1\nup \t 2\nup{a=\"b\"}  3\n";
+    read(body, Format::Text, |_| true, |sample| series.push(sample.series.to_owned())).unwrap();
+    assert_eq!(series, ["up", "up", "up{a=\"b\"}"]);
+}
