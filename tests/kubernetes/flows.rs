@@ -1,35 +1,19 @@
-//! Squall's share of the API server (API Priority and Fairness): which requests wait where, and that all daemons may ask at once.
+//! Squall's share of the API server (API Priority and Fairness): which requests wait where.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
-use http::{Request, StatusCode};
+use http::Request;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::client::Body;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use squall::api::{Injection, SYSTEM_NAMESPACE};
+use squall::api::SYSTEM_NAMESPACE;
 use squall::install::{self, CONTROLLER, DAEMON};
 use test_cluster::Cluster;
 
 use super::fleet::accounts;
-use super::program::token_of;
-use super::{eventually, install as crds, rights};
-
-/// Daemons that ask at once, each for one watch and with one write.
-const DAEMONS: usize = 600;
-
-/// How long the watches last that make the connections.
-const WARMING: Duration = Duration::from_secs(12);
-
-/// How often one thing is asked for.
-const TRIES: usize = 10;
-
-/// The rest between two of them: handshakes are work for both sides.
-const STAGGER: Duration = Duration::from_millis(4);
+use super::{eventually, install as crds};
 
 /// A control plane with Squall's accounts and flows.
 async fn start() -> (Cluster, Client) {
@@ -122,97 +106,4 @@ async fn what_ends_faults_waits_for_nothing_else() {
         let dangling = conditions.iter().find(|one| one.type_.as_deref() == Some("Dangling")).unwrap();
         assert_eq!(dangling.status.as_deref(), Some("False"), "{}: {:?}", part.name, dangling.message);
     }
-}
-
-/// What became of a burst: how many answers had which code.
-type Codes = BTreeMap<StatusCode, usize>;
-
-/// Makes as many connections as a burst takes, one after the other, which then wait for it: what is tried is the API server's
-/// queues, not its handshakes.
-async fn warm(client: &Client) {
-    let path = format!("/apis/squall.dev/v1alpha1/halts?watch=true&timeoutSeconds={}", WARMING.as_secs());
-    let mut all = Vec::new();
-    for _ in 0..2 * DAEMONS {
-        let (client, asked) = (client.clone(), request("GET", &path, &Value::Null));
-        all.push(tokio::spawn(async move {
-            if let Ok(answer) = client.send(asked).await {
-                drop(answer.into_body().collect_bytes().await);
-            }
-        }));
-        tokio::time::sleep(STAGGER).await;
-    }
-    for watch in all {
-        watch.await.unwrap();
-    }
-}
-
-/// What a daemon asks: every other one for a watch, the others to take a status.
-fn asked(number: usize) -> Request<Body> {
-    let ours = format!("/apis/squall.dev/v1alpha1/namespaces/{SYSTEM_NAMESPACE}/injections");
-    let node = format!("fake-{:04}", number / 2);
-    if number.is_multiple_of(2) {
-        let path = format!("{ours}?watch=true&timeoutSeconds=20&fieldSelector=spec.node%3D{node}");
-        return request("GET", &path, &Value::Null);
-    }
-    let status = json!({ "status": { "wanted": format!("Present {node}") } });
-    request("PATCH", &format!("{ours}/burst/status"), &status)
-}
-
-/// Asks until there is an answer: a busy API server closes connections that wait, and a client makes others.
-async fn answered(client: Client, number: usize) -> http::Response<Body> {
-    for _ in 0..TRIES {
-        if let Ok(answer) = client.send(asked(number)).await {
-            return answer;
-        }
-    }
-    panic!("no answer to {number} after {TRIES} tries");
-}
-
-/// Every daemon begins a watch and writes a status, all at the same time.
-async fn burst(client: &Client) -> Codes {
-    // The body of a watch is kept: it goes on.
-    let all: FuturesUnordered<_> =
-        (0..2 * DAEMONS).map(|number| tokio::spawn(answered(client.clone(), number))).collect();
-    let answers: Vec<_> = all.map(Result::unwrap).collect().await;
-    let mut codes = Codes::new();
-    for answer in &answers {
-        *codes.entry(answer.status()).or_default() += 1;
-    }
-    codes
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_daemons_ask_at_once_and_none_is_refused() {
-    let (cluster, admin) = start().await;
-    let order: Injection = serde_json::from_value(json!({
-        "metadata": { "name": "burst" },
-        "spec": {
-            "experiment": { "kind": "NetworkChaos", "namespace": "default", "name": "x", "uid": "u" },
-            "node": "n", "targets": [], "fault": {}, "run": 1, "notAfter": "2026-01-01T00:00:00Z", "lease": "30s",
-        },
-    }))
-    .unwrap();
-    let injections: Api<Injection> = Api::namespaced(admin.clone(), SYSTEM_NAMESPACE);
-    injections.create(&PostParams::default(), &order).await.unwrap();
-
-    // The same of an account with the same rights, in the place that every service account has.
-    let crowd = token_of(&admin, "crowd").await;
-    let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
-    rights::bind_everywhere(&admin, "crowd", rules).await;
-    let others = accounts::client(&cluster, crowd).await;
-    warm(&others).await;
-    let begun = std::time::Instant::now();
-    let others = burst(&others).await;
-    eprintln!("{DAEMONS} watches and writes as any account: {others:?} in {:.2?}", begun.elapsed());
-
-    let daemons = client(&cluster, &admin, DAEMON).await;
-    warm(&daemons).await;
-    let begun = std::time::Instant::now();
-    let daemons = burst(&daemons).await;
-    eprintln!("{DAEMONS} watches and writes as daemons: {daemons:?} in {:.2?}", begun.elapsed());
-    assert_eq!(daemons, Codes::from([(StatusCode::OK, 2 * DAEMONS)]));
-    assert!(
-        others.contains_key(&StatusCode::TOO_MANY_REQUESTS),
-        "the burst is too small to tell: {others:?}"
-    );
 }
