@@ -17,7 +17,7 @@ use super::pty::Launch;
 
 const NODES: usize = 2;
 
-/// Has the API server look for the kubelets on this machine, at a port where nobody listens.
+/// Has the API server look for the kubelets at its own loopback address, where it asks nobody.
 async fn nobody_answers(client: &Client) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nodes: Api<Node> = Api::all(client.clone());
@@ -80,7 +80,8 @@ async fn everybody_sees_what_he_may_and_is_told_what_he_may_not() {
     let seen = top(&home, &admin).await;
     assert_eq!(all(&seen["nodes"], "/node"), ["fake-0000", "fake-0001"]);
     assert_eq!(all(&seen["nodes"], "/daemon/version"), [env!("CARGO_PKG_VERSION"); NODES]);
-    assert_eq!(all(&seen["nodes"], "/daemon/usageUnknown"), ["no answer"; NODES], "{seen:#}");
+    assert_eq!(all(&seen["nodes"], "/daemon/usageUnknown"), ["not known"; NODES], "{seen:#}");
+    assert_eq!(seen["unknown"][0]["why"], "400 Bad Request: address not allowed", "{seen:#}");
     assert_eq!(seen["nodes"][0]["problems"], json!([]), "{seen:#}");
 
     let pager = kubeconfig(&cluster, &home, &client, "pager").await;
