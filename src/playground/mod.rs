@@ -98,8 +98,11 @@ pub fn run(options: Options) -> Result<ExitCode, PlaygroundError> {
         sandbox::leave_terminal()?;
     }
     let claim = paths::claim(&places, &name)?;
+    // Before anybody can know of it: what ends it must find it listening for signals.
+    let signals = sandbox::receive_signals()?;
+    let listening = claim.listen()?;
     sandbox::enter()?;
-    sandbox::supervise(claim, &name, detached)?;
+    sandbox::supervise(listening, signals, &name, detached)?;
     Ok(ExitCode::SUCCESS)
 }
 

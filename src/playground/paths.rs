@@ -135,8 +135,25 @@ pub(crate) fn check_name(name: &str) -> Result<(), PathError> {
     if fits { Ok(()) } else { Err(PathError::Name(name.to_owned())) }
 }
 
-/// The claim on a name: the state folder is locked, the socket listens.
+/// The claim on a name: the state folder is locked.
 pub(crate) struct Claim {
+    name: String,
+    state: PathBuf,
+    socket: PathBuf,
+    lock: Flock<File>,
+}
+
+impl Claim {
+    /// Makes the socket. From here on others take the playground for one that runs, and may signal it.
+    pub(crate) fn listen(self) -> Result<Listening, PathError> {
+        let Self { name, state, socket, lock } = self;
+        let listener = listen(&socket, &name)?;
+        Ok(Listening { state, socket, listener: Some(listener), _lock: lock })
+    }
+}
+
+/// A claimed name whose socket listens.
+pub(crate) struct Listening {
     /// The folder of the database.
     pub(crate) state: PathBuf,
     /// The socket's path.
@@ -147,7 +164,7 @@ pub(crate) struct Claim {
     _lock: Flock<File>,
 }
 
-impl Drop for Claim {
+impl Drop for Listening {
     fn drop(&mut self) {
         // A stale socket is harmless (the next start replaces it), so a failure is none of the user's.
         if let Err(error) = fs::remove_file(&self.socket) {
@@ -156,7 +173,7 @@ impl Drop for Claim {
     }
 }
 
-/// Takes the lock and makes the socket of playground `name`.
+/// Takes the lock of playground `name`, which one that is ending may hold for some seconds.
 ///
 /// The lock is on the folder itself, so no lock file is ever left behind, and the descriptor is inherited by all
 /// processes of the sandbox: it is free when the last of them is gone, not when the first is.
@@ -176,8 +193,7 @@ pub(crate) fn claim(places: &Places, name: &str) -> Result<Claim, PathError> {
     }
     let socket = places.socket(name);
     let lock = lock(&state, &socket, name)?;
-    let listener = listen(&socket, name)?;
-    Ok(Claim { state, socket, listener: Some(listener), _lock: lock })
+    Ok(Claim { name: name.to_owned(), state, socket, lock })
 }
 
 pub(crate) fn private_folders(path: &Path, variable: &'static str) -> Result<(), PathError> {
@@ -264,22 +280,22 @@ mod tests {
     fn the_socket_is_private_and_a_dead_one_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());
-        let first = claim(&places, "one").unwrap();
+        let first = claim(&places, "one").unwrap().listen().unwrap();
         assert_eq!(fs::metadata(&first.socket).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(places.socket_folder()).unwrap().mode() & 0o777, 0o700);
         drop(first);
         assert!(!places.socket("one").exists(), "the socket is removed at the end");
         drop(UnixListener::bind(places.socket("one")).unwrap());
         assert!(places.socket("one").exists(), "the test needs a stale socket");
-        claim(&places, "one").unwrap();
+        claim(&places, "one").unwrap().listen().unwrap();
     }
 
     #[test]
     fn a_name_is_claimed_once() {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());
-        let mut first = claim(&places, "one").unwrap();
-        let _other_name = claim(&places, "two").unwrap();
+        let mut first = claim(&places, "one").unwrap().listen().unwrap();
+        let _other_name = claim(&places, "two").unwrap().listen().unwrap();
         let listener = first.listener.take().unwrap();
         let alive = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();

@@ -89,17 +89,26 @@ pub(crate) fn leave_terminal() -> Result<(), SandboxError> {
     setsid().map(drop).map_err(|errno| system("begin a session of its own")(errno.into()))
 }
 
-/// Starts the sandbox's init and waits for its end; `Ok` if the user asked for it.
-///
-/// `detached`: standard output is the log, which takes the errors from inside too and must not grow for ever.
-pub(crate) fn supervise(mut claim: paths::Claim, name: &str, detached: bool) -> Result<(), SandboxError> {
+/// From now on signals that ask for the end wait until the supervisor reads them.
+pub(crate) fn receive_signals() -> Result<SignalFd, SandboxError> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
         signals.add(signal);
     }
     signals.thread_block().map_err(|e| system("block signals")(e.into()))?;
-    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|e| system("receive signals")(e.into()))?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|e| system("receive signals")(e.into()))
+}
+
+/// Starts the sandbox's init and waits for its end; `Ok` if the user asked for it.
+///
+/// `detached`: standard output is the log, which takes the errors from inside too and must not grow for ever.
+pub(crate) fn supervise(
+    mut claim: paths::Listening,
+    signals: SignalFd,
+    name: &str,
+    detached: bool,
+) -> Result<(), SandboxError> {
     let (lifeline, theirs) = UnixStream::pair().map_err(system("make the lifeline"))?;
     // Not kept here: the socket must be dead when the sandbox is.
     let listener = claim.listener.take().ok_or(io::ErrorKind::NotConnected);

@@ -239,9 +239,7 @@ async fn the_console_of_a_viewer_says_what_may_not_be_done_before_it_is_tried() 
         let mut pty = home.console(config.to_str().unwrap(), &["-n", "looked-at"]).size(120, 40).start();
         shows(&mut pty, &["NO RIGHTS", "looked-at"]);
         pty.press("2");
-        shows(&mut pty, &["looked"]);
-        pty.press("p");
-        shows(&mut pty, &["system:serviceaccount:default:looker may not patch networkchaos.chaos-mesh.org in namespace looked-at"]);
+        presses(&mut pty, "p", "system:serviceaccount:default:looker may not patch networkchaos.chaos-mesh.org in namespace looked-at");
         pty.press("!");
         shows(&mut pty, &["Emergency stop?", "It will be refused"]);
         pty.press("enter");
