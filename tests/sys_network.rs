@@ -404,7 +404,7 @@ fn every_difference_from_the_plan_is_found() {
         let changes: [(&str, SetChange); 3] = [
             ("flags of set", |set| set.flags = 1),
             ("size of set", |set| drop(set.elements.pop())),
-            ("element of set", |set| set.elements[1].key = vec![10, 77, 0, 9]),
+            ("element of set", |set| set.elements[1].key = IpAddr::from([10, 77, 0, 9])),
         ];
         for (expected, change) in changes {
             let mut other = state.clone();

@@ -3,7 +3,7 @@
 //!
 //! What a fault does is measured where users are: by the client of the system, request by request, and by bystanders. That
 //! nothing is left of it is read from the kernel, by other programs than ours. The tests take turns on a common cluster of
-//! three nodes; those that need Debian's kernel have one with a virtual machine in it.
+//! three nodes; those that need Debian's kernel, the last in the order of names, have one with a virtual machine in it.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,4 +28,5 @@ mod system;
 mod targets;
 mod traces;
 mod tutorial;
+mod vm;
 mod world;

@@ -9,7 +9,7 @@ use squall::capabilities::{Buys, CAPABILITIES};
 use super::experiment::{Experiment, SOON, network, no_injection_is_left, pods, pods_of};
 use super::kubectl::{pod, ready, shell, within};
 use super::traces;
-use super::world::{MACHINE, NODES, World, with_machine, world};
+use super::world::{NODES, World, world};
 
 /// Of the delay, in milliseconds.
 const DELAY: f64 = 300.0;
@@ -138,7 +138,7 @@ fn failing(world: &World, node: u8, shaping: Buys) -> Vec<(Buys, String)> {
 }
 
 /// Takes each capability away from the daemon of a node. `shaping` is what delays packets there.
-fn each_is_needed_for_what_it_buys(world: &World, node: u8, shaping: Buys) {
+pub(crate) fn each_is_needed_for_what_it_buys(world: &World, node: u8, shaping: Buys) {
     let before = traces::everywhere(world);
     let other = if shaping == Buys::Netem { Buys::Shaper } else { Buys::Netem };
     assert_eq!(failing(world, node, shaping), Vec::new(), "with all of them");
@@ -166,10 +166,4 @@ fn each_is_needed_for_what_it_buys(world: &World, node: u8, shaping: Buys) {
 async fn every_capability_of_the_daemon_buys_the_faults_that_it_is_said_to() {
     let world = world().await;
     each_is_needed_for_what_it_buys(&world, NODES, Buys::Shaper);
-}
-
-#[tokio::test]
-async fn the_same_on_debians_kernel_where_netem_needs_no_raw_sockets() {
-    let Some(world) = with_machine().await else { return };
-    each_is_needed_for_what_it_buys(&world, MACHINE, Buys::Netem);
 }

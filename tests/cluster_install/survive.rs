@@ -16,7 +16,7 @@ use super::kubectl::{PATIENCE, eventually, pause, within};
 use super::samples::{self, MESSAGE, MOVIES};
 use super::system;
 use super::traces::{self, Traces, processes};
-use super::world::{MACHINE, NODES, World, with_machine, world};
+use super::world::{NODES, World, world};
 
 /// How long an API server is away in a test, in seconds; a minute where somebody has the time.
 const OUTAGE: &str = "SQUALL_TEST_OUTAGE";
@@ -105,7 +105,7 @@ async fn a_daemon_that_is_killed_leaves_nothing_and_the_next_one_injects_again()
 }
 
 /// The worst of it: the daemon's pod goes with everything in it at once, and no other comes.
-fn nobody_is_left_but_the_guardian(world: &World, node: u8) {
+pub(crate) fn nobody_is_left_but_the_guardian(world: &World, node: u8) {
     let before = traces::everywhere(world);
     no_controller_on(world, node);
     let experiment = slow_database(world, "forced", Some(LEASE), None);
@@ -143,14 +143,6 @@ fn restore(world: &World, mut object: Value) {
 async fn a_daemons_pod_that_is_deleted_by_force_leaves_nothing() {
     let world = world().await;
     nobody_is_left_but_the_guardian(&world, NODES);
-}
-
-#[tokio::test]
-async fn a_daemons_pod_that_is_deleted_by_force_leaves_nothing_on_debians_kernel() {
-    let Some(world) = with_machine().await else { return };
-    system::place(&world, "mongo", MACHINE);
-    nobody_is_left_but_the_guardian(&world, MACHINE);
-    system::place(&world, "mongo", NODES);
 }
 
 #[tokio::test]

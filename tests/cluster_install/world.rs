@@ -30,34 +30,29 @@ pub(crate) struct World {
 }
 
 /// A world while one test has it.
-pub(crate) struct Turn {
-    world: MutexGuard<'static, Option<World>>,
-    _turn: MutexGuard<'static, ()>,
-}
+pub(crate) struct Turn(MutexGuard<'static, Option<World>>);
 
 impl Deref for Turn {
     type Target = World;
 
     fn deref(&self) -> &World {
-        self.world.as_ref().unwrap()
+        self.0.as_ref().unwrap()
     }
 }
 
 impl DerefMut for Turn {
     fn deref_mut(&mut self) -> &mut World {
-        self.world.as_mut().unwrap()
+        self.0.as_mut().unwrap()
     }
 }
 
 /// The common cluster, with nothing under way in it.
 pub(crate) async fn world() -> Turn {
-    static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
-    taken(&WORLD, Shape { nodes: NODES, machines: 0 }).await
+    taken(Shape { nodes: NODES, machines: 0 }).await
 }
 
 /// The one with a virtual machine; nothing where there can be none, which is said.
 pub(crate) async fn with_machine() -> Option<Turn> {
-    static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
     let shape = Shape { nodes: NODES, machines: 1 };
     match machine_image(&programs(shape).unwrap()) {
         Err(ClusterError::Missing(script)) => {
@@ -67,20 +62,22 @@ pub(crate) async fn with_machine() -> Option<Turn> {
             None
         }
         Err(error) => panic!("{error}"),
-        Ok(_) => Some(taken(&WORLD, shape).await),
+        Ok(_) => Some(taken(shape).await),
     }
 }
 
-async fn taken(place: &'static Mutex<Option<World>>, shape: Shape) -> Turn {
-    /// Held by whoever uses any of the clusters: they share a machine, and measure times.
-    static TURN: Mutex<()> = Mutex::const_new(());
-    let turn = TURN.lock().await;
-    let mut world = place.lock().await;
-    match world.as_mut() {
+async fn taken(shape: Shape) -> Turn {
+    /// One at a time, as they share a machine and measure times.
+    static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
+    let mut world = WORLD.lock().await;
+    match world.as_mut().filter(|world| world.shape == shape) {
         Some(world) => world.calm().await,
-        None => *world = Some(start(shape).await),
+        None => {
+            drop(world.take());
+            *world = Some(start(shape).await);
+        }
     }
-    Turn { world, _turn: turn }
+    Turn(world)
 }
 
 async fn start(shape: Shape) -> World {

@@ -93,7 +93,7 @@ impl ClusterError {
 }
 
 /// What a cluster has besides its control plane.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Nodes on the host's kernel; they need root.
     pub nodes: u8,

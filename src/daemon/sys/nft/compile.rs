@@ -15,11 +15,11 @@ use crate::network::table::{
     Transport, successor,
 };
 
-/// One element of a set as the kernel stores it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One element of a set as the kernel stores it. Plain values: sets have thousands, and each is made and read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
-    /// Address in network byte order.
-    pub key: Vec<u8>,
+    /// Address. Those of one set are of one version.
+    pub key: IpAddr,
     /// Whether the address is the first one behind an interval.
     pub interval_end: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct CompiledSet {
 
 impl CompiledSet {
     fn new(set: &AddressSet) -> Self {
-        let element = |address, interval_end| Element { key: octets(address), interval_end };
+        let element = |address, interval_end| Element { key: address, interval_end };
         let (flags, mut elements): (_, Vec<_>) = match set.members() {
             Members::Hosts(hosts) => (0, hosts.into_iter().map(|host| element(host, false)).collect()),
             // The end is the address behind the range. A range up to the very last address has none: it stays open.
@@ -54,7 +54,7 @@ impl CompiledSet {
         digest.add(&[family_number(version_family(set.version))]); // a set without members has no other mark of it
         digest.add(&flags.to_le_bytes());
         for element in &elements {
-            digest.add(&element.key);
+            with_octets(element.key, |key| digest.add(key));
             digest.add(&[element.interval_end.into()]);
         }
         let name = format!("{}-{:016x}", set.name, digest.value());
@@ -200,9 +200,14 @@ fn interface(name: &str) -> Vec<u8> {
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {
+    with_octets(address, <[u8]>::to_vec)
+}
+
+/// Lends an address in network byte order.
+pub(super) fn with_octets<T>(address: IpAddr, lend: impl FnOnce(&[u8]) -> T) -> T {
     match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
+        IpAddr::V4(address) => lend(&address.octets()),
+        IpAddr::V6(address) => lend(&address.octets()),
     }
 }
 

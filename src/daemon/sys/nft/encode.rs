@@ -1,7 +1,7 @@
 //! Transactions and requests about tables. Pure.
 
 use super::super::netlink::{APPEND, Builder, CREATE, Message};
-use super::compile::{Compiled, CompiledSet, Element, family_number, hook_number, kind_name};
+use super::compile::{Compiled, CompiledSet, Element, family_number, hook_number, kind_name, with_octets};
 use super::read::{ChainState, TableState};
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "the kernel's own names of one header"))]
 use super::uapi::*;
@@ -167,7 +167,9 @@ impl Encoder<'_> {
                 } else {
                     attributes
                 };
-                attributes.within(NFTA_SET_ELEM_KEY, |key| key.bytes(NFTA_DATA_VALUE, &element.key))
+                attributes.within(NFTA_SET_ELEM_KEY, |key| {
+                    with_octets(element.key, |octets| key.bytes(NFTA_DATA_VALUE, octets))
+                })
             })
         };
         let attributes = Builder::default()

@@ -1,6 +1,7 @@
 //! What the kernel holds of a table, and whether it is what was planned.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
@@ -222,7 +223,9 @@ pub(super) fn parse_elements(reply: &Reply) -> Vec<Element> {
 }
 
 fn parse_element(attributes: &Attributes<'_>) -> Option<Element> {
-    let key = attributes.find(NFTA_SET_ELEM_KEY)?.nested().find(NFTA_DATA_VALUE)?.value.to_vec();
+    let key = attributes.find(NFTA_SET_ELEM_KEY)?.nested().find(NFTA_DATA_VALUE)?.value;
+    let v4 = || <[u8; 4]>::try_from(key).map(IpAddr::from);
+    let key = v4().or_else(|_longer| <[u8; 16]>::try_from(key).map(IpAddr::from)).ok()?;
     let flags = attributes.find(NFTA_SET_ELEM_FLAGS).and_then(Attribute::be32).unwrap_or(0);
     Some(Element { key, interval_end: flags & NFT_SET_ELEM_INTERVAL_END != 0 })
 }
