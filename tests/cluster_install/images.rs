@@ -14,13 +14,13 @@ pub(crate) fn archives() -> Vec<PathBuf> {
     NAMES.iter().map(|name| folder.join(format!("{name}.tar"))).collect()
 }
 
-/// Builds them with the profile of the tests, and gives their folder.
+/// Builds them as they are shipped, and gives their folder.
 #[expect(clippy::disallowed_methods, reason = "the images are built as everybody builds them")]
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["xtask", "image", "--profile", "dev"])
+        .args(["xtask", "image"])
         .args(NAMES)
         .output()
         .unwrap();

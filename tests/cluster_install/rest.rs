@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use squall::report::top::Top;
 use test_cluster::node_name;
 
 use super::experiment::{SOON, delay, network};
-use super::kubectl::{PATIENCE, apply, pause, pod};
+use super::kubectl::{PATIENCE, apply, pause, pod, within};
 use super::samples;
 use super::traces::processes;
 use super::world::{NODES, World, world};
@@ -76,7 +77,39 @@ fn leader(world: &World) -> String {
 #[tokio::test]
 async fn what_rest_costs() {
     let world = world().await;
+    costs(&world, "at rest beside a system at work");
+    // Alone on the nodes: what others do takes caches from who rests.
+    world.kubectl("scale deployment traffic --replicas=0");
+    within(SOON, "the client is gone", || world.pods("default", "app=traffic").is_empty());
     costs(&world, "at rest");
+    world.kubectl("scale deployment traffic --replicas=1");
+}
+
+/// `squall top` against what the nodes' own kernels say.
+#[tokio::test]
+async fn top_says_what_kubelets_measure_of_each_part() {
+    let world = world().await;
+    let said = world.squall(&["top", "--once", "-o", "json"]);
+    assert!(said.status.success(), "{said:?}");
+    let top: Top = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(top.unknown, [], "everything may be read by an administrator");
+    let daemons = top.nodes.iter().map(|node| ("daemon", node.daemon.clone().unwrap()));
+    let controllers = top.controllers.iter().map(|controller| ("controller", controller.part.clone()));
+    let parts: Vec<_> = daemons.chain(controllers).collect();
+    assert_eq!(parts.len(), usize::from(NODES) + 2, "{parts:?}");
+    let processes = processes(&world);
+    for (verb, part) in parts {
+        let order = format!("-n squall-system get pod {} -o jsonpath={{.metadata.uid}}", part.pod);
+        let uid = world.kubectl(&order);
+        let process = processes.iter().find(|one| one.verb.starts_with(verb) && one.is_of(&uid)).unwrap();
+        let (memory, cpu) = (part.memory_bytes.unwrap() / 1024, part.cpu_cores.unwrap());
+        println!("{}: {memory} KiB, {:.2} % of a core", part.pod, 100.0 * cpu);
+        assert_eq!(part.state, "Ready");
+        // Pages of the program's file are whoever's who read them first: no more is sure than what is its own alone.
+        let own = process.memory("RssAnon:");
+        assert!((own..64 * 1024).contains(&memory), "{part:?}, {own} KiB its own");
+        assert!(cpu > 0.0 && cpu < 0.5, "{part:?}");
+    }
 }
 
 /// Three experiments at work: every packet of the database waits, some of the server's answers are lost, and so are packets of

@@ -108,9 +108,12 @@ async fn a_container_that_is_started_again_keeps_the_fault_of_its_pods_network()
 async fn a_pod_whose_containers_crash_is_found_by_its_sandbox() {
     let world = world().await;
     apply(&world.cluster, &deployment("crashing", "default", NODES, "exit 1"));
-    let state =
-        "get pods -l app=crashing -o jsonpath={.items[0].status.containerStatuses[0].state.waiting.reason}";
-    within(SOON, "it is not started again at once", || world.kubectl(state) == "CrashLoopBackOff");
+    // The kubelet waits 10 s before the second new start, and 20 s before the third.
+    within(SOON, "it is not started again at once", || {
+        let pods = world.json("get pods -l app=crashing");
+        let container = &pods["items"][0]["status"]["containerStatuses"][0];
+        container["restartCount"] == 2 && container["state"]["running"].is_null()
+    });
     let before = traces::everywhere(&world);
     let experiment = network(&world, "crash", None, &delay("crashing", 300));
     experiment.injected(&world);

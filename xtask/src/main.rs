@@ -15,7 +15,7 @@ use anyhow::bail;
 const USAGE: &str = "\
 Usage: cargo xtask CHORE
 
-  cluster up [--nodes N] [--vm M] [--fake-nodes N] [--fake-pods M] [--name NAME]
+  cluster up [--nodes N] [--vm M] [--images FOLDER] [--fake-nodes N] [--fake-pods M] [--name NAME]
   cluster down [--name NAME]
                  a Kubernetes control plane on this machine, with nodes in namespaces and in virtual
                  machines if wanted, or with objects that only seem to be nodes and pods; `up` prints

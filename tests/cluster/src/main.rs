@@ -17,7 +17,8 @@ use nix::unistd::Pid;
 use test_cluster::{Cluster, FakeNodes, Shape};
 
 const USAGE: &str = "\
-Usage: cargo xtask cluster up [--nodes N] [--vm M] [--fake-nodes N] [--fake-pods M] [--name NAME]
+Usage: cargo xtask cluster up [--nodes N] [--vm M] [--images FOLDER] [--fake-nodes N] [--fake-pods M]
+                              [--name NAME]
        cargo xtask cluster down [--name NAME]";
 
 /// Where the pods of fake nodes are made.
@@ -43,14 +44,21 @@ fn main() -> anyhow::Result<()> {
 struct Options {
     name: String,
     shape: Shape,
+    /// Archives that every node imports.
+    images: Vec<PathBuf>,
     fake_nodes: usize,
     fake_pods: usize,
 }
 
 impl Options {
     fn of(arguments: &[String]) -> anyhow::Result<Self> {
-        let mut options =
-            Self { name: "default".to_owned(), shape: Shape::default(), fake_nodes: 0, fake_pods: 0 };
+        let mut options = Self {
+            name: "default".to_owned(),
+            shape: Shape::default(),
+            images: Vec::new(),
+            fake_nodes: 0,
+            fake_pods: 0,
+        };
         for pair in arguments.chunks(2) {
             let [option, value] = pair else { bail!("{USAGE}") };
             let number = || value.parse().with_context(|| format!("{option} wants a number"));
@@ -58,6 +66,7 @@ impl Options {
                 "--name" => options.name.clone_from(value),
                 "--nodes" => options.shape.nodes = value.parse().context("a number of nodes")?,
                 "--vm" => options.shape.machines = value.parse().context("a number of machines")?,
+                "--images" => options.images = archives(Path::new(value))?,
                 "--fake-nodes" => options.fake_nodes = number()?,
                 "--fake-pods" => options.fake_pods = number()?,
                 _ => bail!("{USAGE}"),
@@ -69,9 +78,20 @@ impl Options {
             !name.is_empty() && name.len() <= 20 && name.chars().all(plain),
             "a name has a-z and 0-9 only"
         );
+        ensure!(options.images.is_empty() || options.shape.all() > 0, "images need nodes: give --nodes, too");
         ensure!(options.fake_pods == 0 || options.fake_nodes > 0, "pods need nodes: give --fake-nodes, too");
         Ok(options)
     }
+}
+
+/// The archives of a folder, as `cargo xtask image` writes them.
+fn archives(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let listed = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let paths = listed.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let archives: Vec<_> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "tar")).collect();
+    ensure!(!archives.is_empty(), "{} has no archive, that is, no file *.tar", folder.display());
+    Ok(archives)
 }
 
 /// Where a cluster with a name is. Its holder has the file open, locked, with its process id inside.
@@ -160,7 +180,8 @@ fn hold(place: &Place, options: &Options) -> anyhow::Result<()> {
     writeln!(holder, "{}", std::process::id())?;
     DirBuilder::new().mode(0o700).create(&place.folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut cluster = runtime.block_on(Cluster::start_in(place.folder.clone(), options.shape, &[]))?;
+    let mut cluster =
+        runtime.block_on(Cluster::start_in(place.folder.clone(), options.shape, &options.images))?;
     let ended = runtime.block_on(async {
         let nodes = FakeNodes::start(cluster.client("default").await?, options.fake_nodes).await?;
         nodes.pods(FAKE_NAMESPACE, options.fake_pods).await?;
