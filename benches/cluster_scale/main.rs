@@ -67,7 +67,9 @@ const CONTROLLER: &str = "--controller";
 const TOKEN: &str = "SQUALL_BENCH_TOKEN";
 
 fn main() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("error"));
+    // Each of 1,500 watches says so when the API server is away, each time that it tries.
+    let quiet = "error,kube_client::client::builder=off";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = Runtime::new().expect("a runtime");
     // Cargo adds a word of its own.

@@ -14,12 +14,16 @@
     reason = "a test that cannot go on fails, and what was measured is told where it was"
 )]
 
+mod console;
 mod directions;
 mod experiment;
 mod images;
 #[path = "../kubectl/mod.rs"]
 #[expect(dead_code, reason = "shared with tests of the nodes themselves")]
 mod kubectl;
+#[path = "../pty/mod.rs"]
+#[expect(dead_code, reason = "shared with tests that do more on a terminal")]
+mod pty;
 mod rest;
 mod rights;
 mod samples;

@@ -13,6 +13,9 @@ pub(crate) const MOVIES: &str = "/movies";
 /// A path whose answers do not: the same client, the same server, and no database.
 pub(crate) const MESSAGE: &str = "/message1";
 
+/// What a busy machine may add to a median, in milliseconds.
+pub(crate) const NOISE: f64 = 100.0;
+
 #[derive(Clone, Debug, Deserialize)]
 struct Sample {
     /// When it was sent, in seconds since 1970.
@@ -70,6 +73,15 @@ impl Seen {
         assert!(!times.is_empty(), "no request for {path} was answered: {self}");
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
+    }
+
+    /// Asserts that what comes from the database takes this time longer than before, in milliseconds, and nothing else does.
+    pub(crate) fn is_later(&self, before: &Self, delay: f64) {
+        // Never less than the delay. What it took without is not the same twice: it counts as what may come on top.
+        let median = self.median(MOVIES);
+        assert!((delay..before.median(MOVIES) + delay + NOISE).contains(&median), "{self}; before: {before}");
+        assert!(self.median(MESSAGE) < before.median(MESSAGE) + NOISE, "{self}; before: {before}");
+        assert_eq!(self.failed(MOVIES) + self.failed(MESSAGE), 0, "{self}");
     }
 }
 
