@@ -299,6 +299,8 @@ mod tests {
         let listener = first.listener.take().unwrap();
         let alive = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
+            // A question that nobody read would break the line before the answer is through it.
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         });
         match claim(&places, "one") {
