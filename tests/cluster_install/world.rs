@@ -70,12 +70,11 @@ async fn taken(shape: Shape) -> Turn {
     /// One at a time, as they share a machine and measure times.
     static WORLD: Mutex<Option<World>> = Mutex::const_new(None);
     let mut world = WORLD.lock().await;
-    match world.as_mut().filter(|world| world.shape == shape) {
-        Some(world) => world.calm().await,
-        None => {
-            drop(world.take());
-            *world = Some(start(shape).await);
-        }
+    if let Some(world) = world.as_mut().filter(|world| world.shape == shape) {
+        world.calm().await;
+    } else {
+        drop(world.take());
+        *world = Some(start(shape).await);
     }
     Turn(world)
 }
