@@ -6,6 +6,7 @@ pub mod api;
 #[path = "../src/experiment/mod.rs"]
 pub mod experiment;
 #[path = "../src/manifest/mod.rs"]
+#[expect(dead_code, reason = "dashboards, which are not fuzzed, are read with it too")]
 pub mod manifest;
 #[path = "../src/network/mod.rs"]
 pub mod network;
