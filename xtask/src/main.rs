@@ -26,7 +26,7 @@ Usage: cargo xtask CHORE
                  (TARGET: x86_64-unknown-linux-musl unless given)
   image [squall|movies|traffic|database]... [--out FILE] [--profile PROFILE] [--target TARGET]
                  build these images without Docker, squall's unless said otherwise, and print where
-                 their archives are; with the profile dev, sooner and for tests
+                 their archives are; with the profile dev, sooner
   pictures       make the README's pictures anew, of a real playground (docs/pictures)
   torture [--rounds N] [--seed S] [--vm]
                  kill -9 of daemon, guardian and shaper at random moments: 200 rounds, or 20 in the
